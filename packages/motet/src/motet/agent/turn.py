@@ -1,0 +1,96 @@
+"""One turn of the model: a conversation in, harmony events out, a longer conversation after.
+
+The way of one question, in the order it happens: the conversation is rendered to token ids, the
+engine extends them, the parser turns every new token into events, and the finished messages join
+the conversation. A turn that is stopped early keeps what the model had said by then, so no answer
+is lost to an impatient reader.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from dataclasses import dataclass, field
+
+from motet.engine import Engine, FinishReason, GenerationRequest, SamplingParameters
+from motet.harmony import (
+    Conversation,
+    HarmonyEvent,
+    HarmonyParser,
+    Message,
+    Repair,
+    Role,
+    Vocabulary,
+    render_for_completion,
+)
+
+
+@dataclass(frozen=True)
+class TurnOptions:
+    """How one turn is generated; `maximum_tokens` of None means up to the end of the context."""
+
+    sampling: SamplingParameters = field(default_factory=SamplingParameters)
+    maximum_tokens: int | None = None
+
+
+class Turn:
+    """One completion of a conversation: iterate `events()` once, then read the result.
+
+    The result is there also when the iteration was broken off or cancelled: `finish` is then None
+    and the last message ends where the reader stopped.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        vocabulary: Vocabulary,
+        conversation: Conversation,
+        options: TurnOptions | None = None,
+    ) -> None:
+        self._engine = engine
+        self._given = conversation
+        self._options = options or TurnOptions()
+        self._prompt = render_for_completion(conversation, vocabulary)
+        self._stop_ids = vocabulary.stop_ids
+        self._parser = HarmonyParser(vocabulary, Role.ASSISTANT)
+        self.finish: FinishReason | None = None
+        self.generated_tokens = 0
+
+    async def events(self) -> AsyncIterator[HarmonyEvent]:
+        """Yield what the model says as it says it; raises `EngineError` if generation fails."""
+        request = GenerationRequest(
+            prompt=self._prompt,
+            sampling=self._options.sampling,
+            maximum_tokens=self._options.maximum_tokens,
+            stop_ids=self._stop_ids,
+        )
+        try:
+            async with aclosing(self._engine.generate(request)) as chunks:
+                async for chunk in chunks:
+                    self.generated_tokens += len(chunk.tokens)
+                    self.finish = chunk.finish
+                    for token in chunk.tokens:
+                        for event in self._parser.feed(token):
+                            yield event
+        finally:
+            last = self._parser.finish()
+        for event in last:
+            yield event
+
+    @property
+    def prompt_tokens(self) -> int:
+        """How many tokens the rendered conversation holds."""
+        return len(self._prompt)
+
+    @property
+    def messages(self) -> tuple[Message, ...]:
+        """What the model said, a message that was cut short included."""
+        return tuple(self._parser.messages)
+
+    @property
+    def repairs(self) -> tuple[Repair, ...]:
+        """What the parser had to mend to read it."""
+        return tuple(self._parser.repairs)
+
+    @property
+    def conversation(self) -> Conversation:
+        """The conversation this turn was given, extended by what the model said."""
+        return Conversation((*self._given.messages, *self.messages))
