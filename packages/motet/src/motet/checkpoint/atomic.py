@@ -1,0 +1,98 @@
+"""A folder that appears complete or not at all.
+
+Files are written into a temporary sibling, flushed to the disk and renamed into place. An existing
+folder is swapped with the new one in a single step where the system can (Linux's renameat2), and by
+two renames elsewhere; whoever has the old files mapped keeps them.
+"""
+
+import ctypes
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from motet.checkpoint.errors import CheckpointError, system_errors
+
+_HERE = -100  # AT_FDCWD
+_EXCHANGE = 2  # RENAME_EXCHANGE
+
+
+@contextmanager
+def new_folder(path: Path, *, replace: bool, mark: str) -> Iterator[Path]:
+    """A temporary folder to fill, which becomes `path` on leaving, or vanishes on any exception.
+
+    An existing folder that is not empty is refused, or with `replace` given up with all it holds;
+    then it has to have a file named `mark`, so that a slip cannot delete anything else.
+    Raises CheckpointError.
+    """
+    with system_errors("write", path):
+        path = path.resolve()
+        _check_target(path, replace, mark)
+        temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.partial-", dir=path.parent))
+    try:
+        yield temporary
+        with system_errors("write", path):
+            temporary.chmod(0o777 & ~_umask())
+            flush_folder(temporary)
+            _move(temporary, path)
+            flush_folder(path.parent)
+    finally:
+        # What the swap put here is the old folder; without a swap, it is the unfinished one.
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def flush_folder(path: Path) -> None:
+    """Make the names in a folder durable, and those of the files given."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _check_target(path: Path, replace: bool, mark: str) -> None:
+    if not path.parent.is_dir():
+        raise CheckpointError(f"cannot write {path}: there is no folder {path.parent}, create it")
+    if not path.exists():
+        return
+    if not path.is_dir():
+        raise CheckpointError(f"cannot write {path}: a file of that name exists, choose another")
+    if not any(path.iterdir()):
+        return
+    if not replace:
+        raise CheckpointError(
+            f"cannot write {path}: the folder exists and is not empty, choose another name"
+        )
+    if not (path / mark).is_file():
+        raise CheckpointError(
+            f"cannot replace {path}: without a {mark} it does not look like a model,"
+            " choose another name"
+        )
+
+
+def _move(temporary: Path, path: Path) -> None:
+    if not path.is_dir() or not any(path.iterdir()):
+        temporary.rename(path)
+    elif not _exchange(temporary, path):
+        aside = temporary.with_name(f"{temporary.name}.old")
+        path.rename(aside)
+        temporary.rename(path)
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def _exchange(first: Path, second: Path) -> bool:
+    """Swap two folders in one step; False where the system or the file system cannot."""
+    try:
+        renameat2 = ctypes.CDLL(None).renameat2
+    except (AttributeError, OSError):
+        return False
+    arguments = (_HERE, os.fsencode(first), _HERE, os.fsencode(second), _EXCHANGE)
+    return bool(renameat2(*arguments) == 0)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,114 @@
+"""Which tensors a gpt-oss model consists of, in each of the two published layouts.
+
+The Hugging Face layout is the house's own: every tensor is known by its name there. The original
+layout holds the same bytes under other names with query, key and value rows fused into one matrix;
+`ORIGINAL` sources say where in it each Hugging Face tensor lies.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from motet.checkpoint.config import ModelConfig
+from motet.checkpoint.mxfp4 import BLOCK
+from motet.checkpoint.tensors import TensorSpec
+
+Layout: TypeAlias = Literal["huggingface", "original"]
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where one tensor's data lie: `rows` of the stored tensor, or all of it."""
+
+    target: TensorSpec
+    stored: TensorSpec
+    rows: slice | None = None
+
+
+def _matrix_with_bias(name: str, rows: int, columns: int) -> Iterator[TensorSpec]:
+    yield TensorSpec(f"{name}.weight", "BF16", (rows, columns))
+    yield TensorSpec(f"{name}.bias", "BF16", (rows,))
+
+
+def _expert_matrix(name: str, experts: int, rows: int, columns: int) -> Iterator[TensorSpec]:
+    blocks = columns // BLOCK
+    yield TensorSpec(f"{name}_blocks", "U8", (experts, rows, blocks, BLOCK // 2))
+    yield TensorSpec(f"{name}_scales", "U8", (experts, rows, blocks))
+    yield TensorSpec(f"{name}_bias", "BF16", (experts, rows))
+
+
+def _layer(config: ModelConfig, layer: str) -> Iterator[TensorSpec]:
+    hidden, experts = config.hidden_size, config.experts
+    yield TensorSpec(f"{layer}.input_layernorm.weight", "BF16", (hidden,))
+    yield from _matrix_with_bias(f"{layer}.self_attn.q_proj", config.query_width, hidden)
+    yield from _matrix_with_bias(f"{layer}.self_attn.k_proj", config.key_value_width, hidden)
+    yield from _matrix_with_bias(f"{layer}.self_attn.v_proj", config.key_value_width, hidden)
+    yield from _matrix_with_bias(f"{layer}.self_attn.o_proj", hidden, config.query_width)
+    yield TensorSpec(f"{layer}.self_attn.sinks", "BF16", (config.attention_heads,))
+    yield TensorSpec(f"{layer}.post_attention_layernorm.weight", "BF16", (hidden,))
+    yield from _matrix_with_bias(f"{layer}.mlp.router", experts, hidden)
+    inner = config.intermediate_size
+    yield from _expert_matrix(f"{layer}.mlp.experts.gate_up_proj", experts, 2 * inner, hidden)
+    yield from _expert_matrix(f"{layer}.mlp.experts.down_proj", experts, hidden, inner)
+
+
+def tensor_specs(config: ModelConfig) -> Iterator[TensorSpec]:
+    """Every tensor of a model in the Hugging Face layout, in the order of the forward pass."""
+    table = (config.vocabulary_size, config.hidden_size)
+    yield TensorSpec("model.embed_tokens.weight", "BF16", table)
+    for index in range(config.layers):
+        yield from _layer(config, f"model.layers.{index}")
+    yield TensorSpec("model.norm.weight", "BF16", (config.hidden_size,))
+    yield TensorSpec("lm_head.weight", "BF16", table)
+
+
+_ORIGINAL_NAMES = {
+    "model.embed_tokens.weight": "embedding.weight",
+    "model.norm.weight": "norm.scale",
+    "lm_head.weight": "unembedding.weight",
+    "input_layernorm.weight": "attn.norm.scale",
+    "self_attn.q_proj": "attn.qkv",
+    "self_attn.k_proj": "attn.qkv",
+    "self_attn.v_proj": "attn.qkv",
+    "self_attn.o_proj": "attn.out",
+    "self_attn.sinks": "attn.sinks",
+    "post_attention_layernorm.weight": "mlp.norm.scale",
+    "mlp.router": "mlp.gate",
+    "mlp.experts.gate_up_proj_blocks": "mlp.mlp1_weight.blocks",
+    "mlp.experts.gate_up_proj_scales": "mlp.mlp1_weight.scales",
+    "mlp.experts.gate_up_proj_bias": "mlp.mlp1_bias",
+    "mlp.experts.down_proj_blocks": "mlp.mlp2_weight.blocks",
+    "mlp.experts.down_proj_scales": "mlp.mlp2_weight.scales",
+    "mlp.experts.down_proj_bias": "mlp.mlp2_bias",
+}
+
+
+def _original_name(name: str) -> str:
+    if not name.startswith("model.layers."):
+        return _ORIGINAL_NAMES[name]
+    _, _, index, part = name.split(".", 3)
+    if part in _ORIGINAL_NAMES:
+        return f"block.{index}.{_ORIGINAL_NAMES[part]}"
+    part, _, kind = part.rpartition(".")
+    return f"block.{index}.{_ORIGINAL_NAMES[part]}.{kind}"
+
+
+def _original_source(config: ModelConfig, target: TensorSpec) -> Source:
+    query, pair = config.query_width, config.key_value_width
+    fused_rows = {
+        "q_proj": slice(0, query),
+        "k_proj": slice(query, query + pair),
+        "v_proj": slice(query + pair, query + 2 * pair),
+    }
+    rows = next((rows for part, rows in fused_rows.items() if f".{part}." in target.name), None)
+    height = target.shape[0] if rows is None else query + 2 * pair
+    shape = (height, *target.shape[1:])
+    return Source(target, TensorSpec(_original_name(target.name), target.dtype, shape), rows)
+
+
+def tensor_sources(config: ModelConfig, layout: Layout) -> list[Source]:
+    """For every tensor of the model, the stored tensor (and its rows) that holds it."""
+    targets = tensor_specs(config)
+    if layout == "original":
+        return [_original_source(config, target) for target in targets]
+    return [Source(target, target) for target in targets]

@@ -1,0 +1,243 @@
+"""Opening a checkpoint: from a folder to named, validated, memory-mapped tensors.
+
+Every tensor's name, dtype, shape and byte range is compared with what the config demands before
+anything is returned, and no tensor data are read. Where a folder has both layouts, as the
+published ones do, the Hugging Face files are used and the two configs have to agree.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from motet.checkpoint.config import ModelConfig
+from motet.checkpoint.errors import CheckpointError, system_errors
+from motet.checkpoint.json_files import read_object
+from motet.checkpoint.keys import shown
+from motet.checkpoint.layout import Layout, Source, tensor_sources
+from motet.checkpoint.safetensors import SafetensorsFile
+from motet.checkpoint.tensors import Tensor
+from motet.harmony.errors import HarmonyError
+from motet.harmony.vocabulary import VOCABULARY_FILE, Vocabulary, o200k_harmony
+
+CONFIG_FILE = "config.json"
+INDEX_FILE = "model.safetensors.index.json"
+ORIGINAL_FOLDER = "original"
+
+
+@dataclass(frozen=True)
+class ModelFolder:
+    """A folder recognised as a model: what its config says, and where its weights lie."""
+
+    path: Path
+    weights: Path
+    layout: Layout
+    config: ModelConfig
+
+
+@dataclass(frozen=True, eq=False)
+class Checkpoint:
+    """An open, validated checkpoint.
+
+    `tensors` are under their Hugging Face names whatever the layout on disk, read-only views of
+    the files in the order of the forward pass. `tensor_bytes` is the sum of their sizes.
+    """
+
+    path: Path
+    layout: Layout
+    files: tuple[Path, ...]
+    config: ModelConfig
+    tensors: Mapping[str, Tensor]
+    cut_vocabulary: Vocabulary | None
+
+    @property
+    def tensor_bytes(self) -> int:
+        """Bytes of all tensors together."""
+        return sum(tensor.nbytes for tensor in self.tensors.values())
+
+    @cached_property
+    def vocabulary(self) -> Vocabulary:
+        """The model's vocabulary. Raises CheckpointError if the folder does not say which."""
+        vocabulary = self.cut_vocabulary or o200k_harmony()
+        if vocabulary.size != self.config.vocabulary_size:
+            raise CheckpointError(
+                f"{self.path}: the model has {self.config.vocabulary_size} token ids, the full"
+                f" vocabulary {vocabulary.size}, and there is no {VOCABULARY_FILE} to say which"
+                " are left: add that file"
+            )
+        return vocabulary
+
+
+def open_checkpoint(path: Path | str) -> Checkpoint:
+    """Open the model in a folder, in either layout, sharded or not.
+
+    Raises CheckpointError if there is none, or if it is not whole and consistent.
+    """
+    folder = find_model(path)
+    with system_errors("read", folder.path):
+        files = _open_files(folder.weights)
+        sources = tensor_sources(folder.config, folder.layout)
+        stored = _validated(folder, files, sources)
+        tensors = [_tensor(stored[source.stored.name], source) for source in sources]
+        return Checkpoint(
+            path=folder.path,
+            layout=folder.layout,
+            files=tuple(file.path for file in files),
+            config=folder.config,
+            tensors={tensor.name: tensor for tensor in tensors},
+            cut_vocabulary=_cut_vocabulary(folder),
+        )
+
+
+def find_model(path: Path | str) -> ModelFolder:
+    """Recognise a model folder and read its config, without looking at the weights."""
+    path = Path(path)
+    with system_errors("read", path):
+        if not path.exists():
+            raise CheckpointError(f"{path} does not exist: pass the folder of a gpt-oss model")
+        if not path.is_dir():
+            raise CheckpointError(f"{path} is a file: pass the folder that holds the model")
+        outer = _read_config(path / CONFIG_FILE)
+        inner = _read_config(path / ORIGINAL_FOLDER / CONFIG_FILE)
+        if outer and inner:
+            _check_agreement(path, outer[1], inner[1])
+        if outer and _has_weights(path):
+            return ModelFolder(path, path, *outer)
+        if inner and _has_weights(path / ORIGINAL_FOLDER):
+            return ModelFolder(path, path / ORIGINAL_FOLDER, *inner)
+    if outer or inner:
+        raise CheckpointError(
+            f"{path} has a config but no .safetensors files beside it: download the weights too"
+        )
+    raise CheckpointError(
+        f"{path} is not a gpt-oss model: there is no {CONFIG_FILE} in it"
+        f" and none in {ORIGINAL_FOLDER}/"
+    )
+
+
+def _read_config(path: Path) -> tuple[Layout, ModelConfig] | None:
+    if not path.is_file():
+        return None
+    values = read_object(path)
+    try:
+        if "rope_ntk_alpha" in values and "model_type" not in values:
+            return "original", ModelConfig.from_original(values)
+        return "huggingface", ModelConfig.from_huggingface(values)
+    except CheckpointError as error:
+        raise CheckpointError(f"{path}: {error}") from error
+
+
+def _check_agreement(path: Path, outer: ModelConfig, inner: ModelConfig) -> None:
+    for field in outer.differences(inner):
+        raise CheckpointError(
+            f"{path / CONFIG_FILE} and {path / ORIGINAL_FOLDER / CONFIG_FILE} contradict each"
+            f" other: {field} is {shown(getattr(outer, field))} in the first and"
+            f" {shown(getattr(inner, field))} in the second; remove the one that is wrong"
+        )
+
+
+def _has_weights(folder: Path) -> bool:
+    return (folder / INDEX_FILE).is_file() or any(folder.glob("*.safetensors"))
+
+
+def _open_files(folder: Path) -> list[SafetensorsFile]:
+    """The files the index names; without an index, every safetensors file in the folder."""
+    index = folder / INDEX_FILE
+    if not index.is_file():
+        return [SafetensorsFile(path) for path in sorted(folder.glob("*.safetensors"))]
+    places = read_object(index).get("weight_map")
+    if not isinstance(places, dict) or not all(isinstance(at, str) for at in places.values()):
+        raise CheckpointError(
+            f"{index}: its weight_map has to map tensor names to file names; download it again"
+        )
+    files = {name: _open_shard(index, name) for name in sorted(set(places.values()))}
+    for tensor, name in places.items():
+        if tensor not in files[name].tensors:
+            raise CheckpointError(
+                f"{index}: it says that tensor {shown(tensor)} is in {name}, which does not have"
+                " it; index and shards do not belong together, download them again"
+            )
+    return list(files.values())
+
+
+def _open_shard(index: Path, name: str) -> SafetensorsFile:
+    if Path(name).name != name:
+        raise CheckpointError(f"{index}: {shown(name)} is not the name of a file in its folder")
+    path = index.parent / name
+    if not path.is_file():
+        raise CheckpointError(
+            f"{path} is missing, {INDEX_FILE} names it: the download is incomplete, finish it"
+        )
+    return SafetensorsFile(path)
+
+
+def _validated(
+    folder: ModelFolder, files: Iterable[SafetensorsFile], sources: Iterable[Source]
+) -> dict[str, SafetensorsFile]:
+    """Which file has each stored tensor, once all are known to be as the config demands."""
+    found: dict[str, SafetensorsFile] = {}
+    for file in files:
+        for name in file.tensors:
+            if name in found:
+                raise CheckpointError(
+                    f"{file.path}: tensor {shown(name)} is also in {found[name].path}:"
+                    " remove the file that does not belong to this model"
+                )
+            found[name] = file
+    wanted = {source.stored.name: source.stored for source in sources}
+    for name, spec in wanted.items():
+        if name not in found:
+            raise _missing(folder, name, found)
+        stored = found[name].tensors[name]
+        if (stored.dtype, stored.shape) != (spec.dtype, spec.shape):
+            raise CheckpointError(
+                f"{found[name].path}: tensor {shown(name)} is {stored.dtype}"
+                f" {list(stored.shape)}, the config demands {spec.dtype} {list(spec.shape)};"
+                " config and weights do not belong together"
+            )
+    unexpected = [name for name in found if name not in wanted]
+    if unexpected:
+        name = unexpected[0]
+        others = f" and {len(unexpected) - 1} others" if len(unexpected) > 1 else ""
+        raise CheckpointError(
+            f"{found[name].path}: tensor {shown(name)}{others} is not part of a gpt-oss model"
+            f" with this config ({folder.config.layers} layers); config and weights do not belong"
+            " together"
+        )
+    return found
+
+
+def _missing(folder: ModelFolder, name: str, found: Mapping[str, object]) -> CheckpointError:
+    unquantised = name.removesuffix("blocks").removesuffix("scales")[:-1]
+    if unquantised in found:
+        return CheckpointError(
+            f"{folder.weights}: the experts are not MXFP4: there is a tensor {shown(unquantised)}"
+            f" instead of {shown(name)}; quantise the model first, or use the released one"
+        )
+    return CheckpointError(
+        f"{folder.weights}: tensor {shown(name)} is in none of the {len(found)} tensors' files:"
+        " the download is incomplete, or config and weights do not belong together"
+    )
+
+
+def _tensor(file: SafetensorsFile, source: Source) -> Tensor:
+    data = file.data(source.stored.name)
+    target = source.target
+    rows = data if source.rows is None else data[source.rows]
+    return Tensor(target.name, target.dtype, target.shape, rows)
+
+
+def _cut_vocabulary(folder: ModelFolder) -> Vocabulary | None:
+    path = folder.path / VOCABULARY_FILE
+    if not path.is_file():
+        return None
+    try:
+        vocabulary = Vocabulary.from_json(read_object(path))
+    except HarmonyError as error:
+        raise CheckpointError(f"{path}: {error}") from error
+    if vocabulary.size != folder.config.vocabulary_size:
+        raise CheckpointError(
+            f"{path}: it has {vocabulary.size} token ids, the config says"
+            f" {folder.config.vocabulary_size}; the two do not belong together"
+        )
+    return vocabulary

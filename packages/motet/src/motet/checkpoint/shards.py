@@ -1,0 +1,96 @@
+"""Safetensors files to be written: what each will hold, and writing tensors into their places."""
+
+import json
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from motet.checkpoint.errors import CheckpointError
+from motet.checkpoint.keys import shown
+from motet.checkpoint.tensors import NUMPY_DTYPES, Tensor, TensorSpec
+
+_ALIGNMENT = 64  # a cache line: vector loads from a mapped matrix should not straddle two
+
+
+def plan_shards(specs: Iterable[TensorSpec], shard_bytes: int) -> dict[str, list[TensorSpec]]:
+    """Deal tensors out to files of at most `shard_bytes`, or of one tensor if that is larger."""
+    shards: list[list[TensorSpec]] = [[]]
+    room = shard_bytes
+    for spec in specs:
+        if spec.nbytes > room and shards[-1]:
+            shards.append([])
+            room = shard_bytes
+        shards[-1].append(spec)
+        room -= spec.nbytes
+    if len(shards) == 1:
+        return {"model.safetensors": shards[0]}
+    count = len(shards)
+    return {
+        f"model-{number:05}-of-{count:05}.safetensors": shard
+        for number, shard in enumerate(shards, start=1)
+    }
+
+
+class ShardWriter:
+    """One file: its header is written and its space reserved at once, its tensors as they come.
+
+    Raises OSError as the system does, and CheckpointError for a tensor that is not as announced.
+    """
+
+    def __init__(self, path: Path, specs: Iterable[TensorSpec]) -> None:
+        # Tensors of an odd size go last, so that all the large ones are aligned.
+        ordered = sorted(specs, key=lambda spec: spec.nbytes % _ALIGNMENT != 0)
+        header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
+        position = 0
+        for spec in ordered:
+            header[spec.name] = {
+                "dtype": spec.dtype,
+                "shape": list(spec.shape),
+                "data_offsets": [position, position + spec.nbytes],
+            }
+            position += spec.nbytes
+        text = json.dumps(header, separators=(",", ":")).encode()
+        text += b" " * (-(8 + len(text)) % _ALIGNMENT)
+        prefix = len(text).to_bytes(8, "little") + text
+        self._starts = {
+            spec.name: len(prefix) + header[spec.name]["data_offsets"][0] for spec in ordered
+        }
+        self._specs = {spec.name: spec for spec in ordered}
+        self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+        try:
+            if hasattr(os, "posix_fallocate"):
+                os.posix_fallocate(self._descriptor, 0, len(prefix) + position)
+            self._write_at(0, memoryview(prefix))
+        except OSError:
+            self.close()
+            raise
+
+    def write(self, tensor: Tensor) -> None:
+        """Put one of the announced tensors into its place."""
+        spec = self._specs[tensor.name]
+        given = (tensor.dtype, tensor.shape, tensor.data.shape, tensor.data.dtype)
+        if given != (spec.dtype, spec.shape, spec.shape, NUMPY_DTYPES[spec.dtype]):
+            raise CheckpointError(
+                f"tensor {shown(tensor.name)} is {tensor.dtype} {list(tensor.shape)}"
+                f" (as {tensor.data.dtype} {list(tensor.data.shape)}), the config demands"
+                f" {spec.dtype} {list(spec.shape)}"
+            )
+        data = np.ascontiguousarray(tensor.data)
+        self._write_at(self._starts[tensor.name], data.data.cast("B"))
+
+    def flush(self) -> None:
+        """Return once everything written is on the disk."""
+        os.fsync(self._descriptor)
+
+    def close(self) -> None:
+        """Let go of the file."""
+        os.close(self._descriptor)
+
+    def _write_at(self, position: int, data: memoryview) -> None:
+        while data:
+            written = os.pwrite(self._descriptor, data, position)
+            data = data[written:]
+            position += written
