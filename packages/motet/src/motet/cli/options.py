@@ -1,0 +1,50 @@
+"""The options that `chat` and `generate` share, declared once."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+Effort = Annotated[
+    Literal["low", "medium", "high"],
+    typer.Option(help="How long the model thinks before it answers."),
+]
+ModelPath = Annotated[
+    Path | None,
+    typer.Option(
+        "--model",
+        metavar="FOLDER",
+        help="A folder with a gpt-oss checkpoint.",
+        show_default="the embedded nano model",
+    ),
+]
+Developer = Annotated[
+    str | None,
+    typer.Option(
+        "--developer",
+        "--system",
+        metavar="TEXT",
+        help="Instructions that stand above the conversation (elsewhere: the system prompt).",
+    ),
+]
+MaximumTokens = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        metavar="COUNT",
+        help="Cut an answer after so many tokens.",
+        show_default="the end of the context",
+    ),
+]
+Temperature = Annotated[
+    float | None,
+    typer.Option(
+        metavar="NUMBER",
+        help="0 always takes the likeliest token; higher is more varied.",
+        show_default="0 for the embedded nano model, 1 for any other",
+    ),
+]
+Seed = Annotated[
+    int | None,
+    typer.Option(metavar="NUMBER", help="Makes a random answer repeatable."),
+]

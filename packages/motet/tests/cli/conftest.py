@@ -1,0 +1,43 @@
+"""A model small enough to make anew: random weights, 256 bytes and a few merges as vocabulary."""
+
+from pathlib import Path
+
+import pytest
+
+from motet.checkpoint import ModelConfig, write_checkpoint
+from motet.checkpoint.random import random_tensors
+from motet.harmony import Vocabulary, o200k_harmony
+
+
+@pytest.fixture(scope="session")
+def small_vocabulary() -> Vocabulary:
+    return o200k_harmony().first(1000)
+
+
+@pytest.fixture(scope="session")
+def random_model(tmp_path_factory: pytest.TempPathFactory, small_vocabulary: Vocabulary) -> Path:
+    """The folder of a checkpoint that speaks at random, and for long."""
+    config = ModelConfig(
+        layers=2,
+        hidden_size=64,
+        intermediate_size=64,
+        experts=4,
+        experts_per_token=2,
+        attention_heads=2,
+        key_value_heads=1,
+        head_dim=32,
+        vocabulary_size=small_vocabulary.size,
+        sliding_window=32,
+        layer_types=("sliding_attention", "full_attention"),
+        rope_theta=150_000.0,
+        rope_scaling_factor=32.0,
+        rope_beta_slow=1.0,
+        rope_beta_fast=32.0,
+        initial_context_length=4096,
+        context_length=131_072,
+        swiglu_limit=7.0,
+        rms_norm_eps=1e-5,
+    )
+    folder = tmp_path_factory.mktemp("models") / "random"
+    write_checkpoint(folder, config, random_tensors(config, seed=0), small_vocabulary)
+    return folder
