@@ -18,8 +18,17 @@ from motet.harmony.content import (
     python_tool,
 )
 from motet.harmony.errors import HarmonyError
+from motet.harmony.events import (
+    HarmonyEvent,
+    MessageEnd,
+    MessageEnded,
+    MessageStarted,
+    Repaired,
+    TextDelta,
+)
 from motet.harmony.messages import Author, Conversation, Message
 from motet.harmony.names import ANALYSIS, CHANNELS, COMMENTARY, CONSTRAIN, FINAL, FUNCTIONS, Role
+from motet.harmony.parsing import HarmonyParser, ParseResult, parse_tokens
 from motet.harmony.rendering import (
     AnalysisRetention,
     render_conversation,
@@ -27,6 +36,7 @@ from motet.harmony.rendering import (
     render_for_training,
     render_message,
 )
+from motet.harmony.repairs import Repair, RepairKind
 from motet.harmony.typescript import schema_to_typescript
 from motet.harmony.vocabulary import (
     VOCABULARY_FILE,
@@ -49,18 +59,29 @@ __all__ = [
     "Conversation",
     "DeveloperContent",
     "HarmonyError",
+    "HarmonyEvent",
+    "HarmonyParser",
     "Message",
+    "MessageEnd",
+    "MessageEnded",
+    "MessageStarted",
+    "ParseResult",
     "ReasoningEffort",
+    "Repair",
+    "RepairKind",
+    "Repaired",
     "ResponseFormat",
     "Role",
     "StreamingDecoder",
     "SystemContent",
     "TextContent",
+    "TextDelta",
     "ToolDescription",
     "ToolNamespace",
     "Vocabulary",
     "browser_tool",
     "o200k_harmony",
+    "parse_tokens",
     "python_tool",
     "render_conversation",
     "render_for_completion",

@@ -1,0 +1,310 @@
+"""Token ids of a model to messages: a state machine that is total.
+
+It is fed one id at a time and is always in one of three places: between messages, in a header, in a
+text. No sequence of ids makes it raise, none yields a message that could not be rendered again, and
+nothing a model wrote is lost: it is in a message, or in the record of a repair. What departs from
+the format is read as what it most likely means (docs/harmony.md has the table of repairs). Time is
+linear: a header has bounded length, and text is passed on as it comes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass
+
+from motet.harmony.content import TextContent
+from motet.harmony.events import (
+    HarmonyEvent,
+    MessageEnd,
+    MessageEnded,
+    MessageStarted,
+    Repaired,
+    TextDelta,
+)
+from motet.harmony.header import (
+    Header,
+    Known,
+    Mark,
+    Segment,
+    header_text,
+    read_header,
+    settle,
+)
+from motet.harmony.messages import Author, Message
+from motet.harmony.names import CHANNELS, Role
+from motet.harmony.repairs import Repair, RepairKind
+from motet.harmony.utf8 import Utf8Reader
+from motet.harmony.vocabulary import Vocabulary
+
+MAXIMUM_HEADER_TOKENS = 128
+"""A longer header is none: the model forgot `<|message|>` and has begun with the text."""
+
+_TERMINATORS: dict[str, MessageEnd] = {
+    "end": "end",
+    "return": "return",
+    "call": "call",
+    "endoftext": "return",
+}
+
+
+@dataclass(frozen=True)
+class ParseResult:
+    """The messages in a sequence of tokens and what had to be mended to read them."""
+
+    messages: tuple[Message, ...]
+    repairs: tuple[Repair, ...]
+
+    @property
+    def is_well_formed(self) -> bool:
+        """Whether the tokens followed the format: nothing had to be repaired."""
+        return not self.repairs
+
+
+def parse_tokens(
+    tokens: Iterable[int],
+    vocabulary: Vocabulary,
+    role: Role | None = Role.ASSISTANT,
+    *,
+    tools: Collection[str] | None = None,
+    channels: Collection[str] = CHANNELS,
+) -> ParseResult:
+    """Read a whole sequence; the arguments are those of HarmonyParser. Never raises."""
+    parser = HarmonyParser(vocabulary, role, tools=tools, channels=channels)
+    for token in tokens:
+        parser.feed(token)
+    parser.finish()
+    return ParseResult(tuple(parser.messages), tuple(parser.repairs))
+
+
+class HarmonyParser:
+    """Reads token ids as they are generated.
+
+    With a `role` it begins in that role's header, right after a prompt's `<|start|>assistant`;
+    with None it begins between messages. `tools` are the names on offer (`functions.f`,
+    `browser.search`, `python`), which lets it mend calls by a wrong name; None if not known.
+    `channels` are the valid ones.
+    """
+
+    def __init__(
+        self,
+        vocabulary: Vocabulary,
+        role: Role | None = Role.ASSISTANT,
+        *,
+        tools: Collection[str] | None = None,
+        channels: Collection[str] = CHANNELS,
+    ) -> None:
+        self.messages: list[Message] = []
+        self.repairs: list[Repair] = []
+        self._vocabulary = vocabulary
+        self._names = {token: name for name, token in vocabulary.special.items()}
+        self._known = Known(tools, channels)
+        self._events: list[HarmonyEvent] = []
+        self._position = 0
+        self._read: Callable[[int, bytes | None], None] = self._between
+        if role is not None:
+            self._open_header(role)
+
+    def feed(self, token: int) -> list[HarmonyEvent]:
+        """Read one more token, any integer at all."""
+        self._events = []
+        self._read(token, self._vocabulary.token_bytes(token))
+        self._position += 1
+        return self._events
+
+    def finish(self) -> list[HarmonyEvent]:
+        """The tokens have ended: close what is open."""
+        self._events = []
+        if self._read == self._in_text:
+            self._end_message("cut")
+        elif self._read == self._in_header:
+            self._cut_header()
+        return self._events
+
+    def _between(self, token: int, text: bytes | None) -> None:
+        name = self._names.get(token)
+        if name == "start":
+            self._open_header(None)
+        elif name in _TERMINATORS:
+            self._repair(RepairKind.STRAY_TERMINATOR, f"<|{name}|>")
+        elif name in ("channel", "message", "constrain"):
+            self._repair(RepairKind.MISSING_START)
+            self._open_header(Role.ASSISTANT)
+            self._in_header(token, text)
+        elif text is None:
+            self._drop(token)
+        elif text.isspace():
+            self._repair(RepairKind.STRAY_SPACE, text.decode())
+        else:
+            self._repair(RepairKind.MISSING_START)
+            self._open_header(None)
+            self._in_header(token, text)
+
+    def _in_header(self, token: int, text: bytes | None) -> None:
+        name = self._names.get(token)
+        self._tokens.append(token)
+        if text is not None:
+            self._segments[-1].data += text
+            self._find_text(text)
+        elif name == "message":
+            self._open_message(self._header(is_complete=True))
+        elif name == "channel":
+            self._add_segment("channel")
+        elif name == "constrain":
+            self._add_segment("constrain")
+        elif name == "start":
+            self._restart_header()
+        elif name in _TERMINATORS:
+            self._end_header(_TERMINATORS[name])
+        else:
+            self._drop(token)
+
+    def _in_text(self, token: int, text: bytes | None) -> None:
+        self._tokens.append(token)
+        if text is not None:
+            self._add_text(text)
+            return
+        name = self._names.get(token)
+        if name == "endoftext" or name == "start" or name == "channel":
+            self._repair(RepairKind.MISSING_END)
+            self._end_message("return" if name == "endoftext" else "end")
+            if name == "start":
+                self._open_header(None)
+            elif name == "channel":
+                self._open_header(Role.ASSISTANT)
+                self._in_header(token, text)
+        elif name in _TERMINATORS:
+            self._end_message(_TERMINATORS[name])
+        else:
+            self._drop(token)
+
+    def _open_header(self, role: Role | None) -> None:
+        self._role = role
+        self._segments = [Segment()]
+        self._tokens: list[int] = []
+        self._repairs_before = len(self.repairs)
+        self._read = self._in_header
+
+    def _header(self, *, is_complete: bool) -> Header:
+        return read_header(self._segments, self._role, self._known, is_complete=is_complete)
+
+    def _add_segment(self, mark: Mark) -> None:
+        self._segments.append(Segment(mark))
+        self._find_text(b"")
+
+    def _find_text(self, added: bytes) -> None:
+        """Notice a text without `<|message|>`: it has line breaks, or goes on and on."""
+        is_long = len(self._tokens) > MAXIMUM_HEADER_TOKENS
+        if is_long or b"\n" in added:
+            header = self._header(is_complete=False)
+            if is_long or header.rest.strip():
+                self._open_message(header)
+
+    def _restart_header(self) -> None:
+        """`<|start|>` inside a header."""
+        header = self._header(is_complete=False)
+        if header.rest.strip():
+            self._open_message(header)
+            self._repair(RepairKind.MISSING_END)
+            self._end_message("end")
+        else:
+            self._repair(RepairKind.REPEATED_START, header_text(self._segments))
+        self._open_header(None)
+
+    def _end_header(self, end: MessageEnd) -> None:
+        """A terminator inside a header: the text is behind the header, or there is none."""
+        header = self._header(is_complete=False)
+        if header.is_bare:
+            self._discard_header(RepairKind.EMPTY_MESSAGE)
+        else:
+            self._open_message(header)
+            self._end_message(end)
+
+    def _cut_header(self) -> None:
+        """The tokens ended in a header; several words in a row were meant as text."""
+        header = self._header(is_complete=False)
+        words = header.rest.split()
+        is_plain = self._role is not None and len(self._segments) == 1
+        if len(words) > 2 or (is_plain and words and not "to=".startswith(words[0])):
+            self._open_message(header)
+            self._end_message("cut")
+        else:
+            self._discard_header(RepairKind.CUT_IN_HEADER)
+
+    def _discard_header(self, kind: RepairKind) -> None:
+        self._repair(kind, header_text(self._segments))
+        self._read = self._between
+
+    def _open_message(self, header: Header) -> None:
+        settle(header, self._known)
+        for kind, detail in header.notes:
+            self._repair(kind, detail)
+        if not header.is_complete:
+            self._repair(RepairKind.MISSING_MESSAGE)
+        self._current = header
+        self._utf8 = Utf8Reader()
+        self._texts: list[str] = []
+        self._read = self._in_text
+        self._events.append(
+            MessageStarted(
+                len(self.messages),
+                header.author,
+                header.channel,
+                header.recipient,
+                header.content_type,
+            )
+        )
+        self._add_text(header.rest.lstrip().encode("utf-8", "surrogateescape"))
+
+    def _add_text(self, data: bytes) -> None:
+        self._emit(*self._utf8.feed(data))
+
+    def _emit(self, text: str, invalid: list[bytes]) -> None:
+        for broken in invalid:
+            self._repair(RepairKind.INVALID_UTF8, broken.hex())
+        if text:
+            self._texts.append(text)
+            self._events.append(TextDelta(len(self.messages), text))
+
+    def _end_message(self, end: MessageEnd) -> None:
+        self._emit(*self._utf8.finish())
+        header = self._current
+        end = self._meant_end(header, end)
+        message = Message(
+            header.author,
+            (TextContent("".join(self._texts)),),
+            header.channel,
+            header.recipient,
+            header.content_type,
+            self._exact_tokens(header.author),
+        )
+        self._events.append(MessageEnded(len(self.messages), message, end))
+        self.messages.append(message)
+        self._read = self._between
+
+    def _meant_end(self, header: Header, end: MessageEnd) -> MessageEnd:
+        """A message of the assistant to a tool is a call, and none other is."""
+        is_call = header.author.role is Role.ASSISTANT and header.recipient is not None
+        if end == "cut" or is_call == (end == "call"):
+            return end
+        self._repair(RepairKind.WRONG_TERMINATOR)
+        return "call" if is_call else "end"
+
+    def _exact_tokens(self, author: Author) -> tuple[int, ...] | None:
+        """What follows `<|start|>assistant`, if that can be repeated as it is."""
+        if author != Author(Role.ASSISTANT) or len(self.repairs) > self._repairs_before:
+            return None
+        named = [] if self._role else self._vocabulary.encode(Role.ASSISTANT)
+        is_named = self._tokens[: len(named)] == named
+        return tuple(self._tokens[len(named) :]) if is_named else None
+
+    def _drop(self, token: int) -> None:
+        """Leave out a token that stands for nothing here."""
+        if self._vocabulary.is_special(token):
+            self._repair(RepairKind.STRAY_SPECIAL, self._vocabulary.decode((token,)))
+        else:
+            self._repair(RepairKind.UNKNOWN_TOKEN, str(token))
+
+    def _repair(self, kind: RepairKind, detail: str = "") -> None:
+        repair = Repair(kind, self._position, detail)
+        self.repairs.append(repair)
+        self._events.append(Repaired(repair))
