@@ -1,0 +1,61 @@
+// Chooses the kernels this machine can execute, once.
+#include <cstdlib>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "kernels/kernels.hpp"
+
+namespace motet {
+
+namespace portable {
+extern const Kernels table;
+}
+#if defined(__x86_64__)
+namespace avx2 {
+extern const Kernels table;
+}
+namespace avx512 {
+extern const Kernels table;
+}
+#endif
+
+namespace {
+
+// Best last.
+std::vector<const Kernels*> executable() {
+    std::vector<const Kernels*> tables = {&portable::table};
+#if defined(__x86_64__)
+    __builtin_cpu_init();
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) {
+        tables.push_back(&avx2::table);
+        if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+            __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl"))
+            tables.push_back(&avx512::table);
+    }
+#endif
+    return tables;
+}
+
+const Kernels& choose() {
+    const std::vector<const Kernels*> tables = executable();
+    const char* forced = std::getenv("MOTET_ISA");
+    if (!forced || !*forced) return *tables.back();
+    std::string names;
+    for (const Kernels* table : tables) {
+        if (std::string_view(table->name) == forced) return *table;
+        names += (names.empty() ? "" : ", ") + std::string(table->name);
+    }
+    throw std::invalid_argument("MOTET_ISA is \"" + std::string(forced) +
+                                "\", but this machine can execute only: " + names);
+}
+
+}  // namespace
+
+const Kernels& kernels() {
+    static const Kernels& chosen = choose();
+    return chosen;
+}
+
+}  // namespace motet

@@ -1,0 +1,28 @@
+// Memory for the key-value cache, in blocks of 64 positions of one layer.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+
+#include "kernels/kernels.hpp"
+
+namespace motet {
+
+// Blocks come from the system when they are needed and return to it when released. Thread-safe.
+class BlockPool {
+public:
+    explicit BlockPool(CacheShape shape) : block_floats_(shape.block_floats()) {}
+
+    // A block of zeros: lanes beyond a sequence's last position are computed and thrown away, but
+    // must be numbers. Throws std::bad_alloc.
+    float* allocate();
+    void release(float* block);
+
+    size_t bytes() const { return bytes_; }
+
+private:
+    size_t block_floats_;
+    std::atomic<size_t> bytes_{0};
+};
+
+}  // namespace motet

@@ -1,0 +1,129 @@
+// hidden += sum over the chosen experts of share * expert(RMSNorm(hidden)).
+//
+// The router picks the experts with the largest logits first and takes the softmax over those
+// alone. Rows are then grouped by expert, so that an expert's weights are read once for all its
+// rows. Every (row, expert) pair is computed on its own and a row's experts are summed in the
+// order the router ranked them: who else is in the batch cannot change a result.
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+#include "model/model.hpp"
+
+namespace motet {
+
+namespace {
+
+constexpr size_t kRowsPerItem = 64;  // even: a gate and its linear value stay together
+
+// The `count` largest of the logits, best first (the lower number on ties), and their softmax.
+void choose_experts(const float* logits, size_t experts, size_t count, uint32_t* chosen,
+                    float* shares) {
+    for (size_t k = 0; k < count; ++k) {
+        size_t best = experts;
+        for (size_t e = 0; e < experts; ++e) {
+            const bool taken = std::find(chosen, chosen + k, e) != chosen + k;
+            if (!taken && (best == experts || logits[e] > logits[best])) best = e;
+        }
+        chosen[k] = static_cast<uint32_t>(best);
+        shares[k] = logits[best];
+    }
+    const float peak = shares[0];
+    float total = 0;
+    for (size_t k = 0; k < count; ++k) total += shares[k] = std::exp(shares[k] - peak);
+    for (size_t k = 0; k < count; ++k) shares[k] /= total;
+}
+
+}  // namespace
+
+void Model::expert_layer(const LayerWeights& weights) {
+    normalise(weights.expert_norm);
+    route(weights);
+    group_rows();
+    run_experts(weights);
+    combine_experts();
+}
+
+void Model::route(const LayerWeights& weights) {
+    const size_t experts = config_->experts;
+    const size_t count = config_->experts_per_token;
+    multiply({{&weights.router, {work_.routing.data(), experts}}}, work_.normed.data(),
+             rows_.size());
+    for (size_t r = 0; r < rows_.size(); ++r)
+        choose_experts(&work_.routing[r * experts], experts, count, &work_.chosen[r * count],
+                       &work_.shares[r * count]);
+}
+
+// Sorts the (row, expert) pairs by expert and gathers the experts' inputs in that order.
+void Model::group_rows() {
+    const Config& c = *config_;
+    const size_t pairs = rows_.size() * c.experts_per_token;
+    groups_.clear();
+    size_t place = 0;
+    for (size_t e = 0; e < c.experts; ++e) {
+        const size_t begin = place;
+        for (size_t pair = 0; pair < pairs; ++pair) {
+            if (work_.chosen[pair] != e) continue;
+            work_.places[pair] = place;
+            work_.sources[place++] = pair / c.experts_per_token;
+        }
+        if (place > begin) groups_.push_back({e, begin, place});
+    }
+    threads_.run(pairs, pairs * c.hidden_size, [&](size_t p, size_t) {
+        kernels_.arrange_for_mxfp4(&work_.normed[work_.sources[p] * c.hidden_size], c.hidden_size,
+                                   &work_.gathered[p * c.hidden_size]);
+    });
+}
+
+void Model::run_experts(const LayerWeights& weights) {
+    const Config& c = *config_;
+    const size_t pairs = rows_.size() * c.experts_per_token;
+    const auto pieces = [](size_t rows) { return (rows + kRowsPerItem - 1) / kRowsPerItem; };
+
+    // 64 rows of gate and linear values are 32 activations: one block of the next product.
+    const size_t gate_up_pieces = pieces(2 * c.intermediate_size);
+    threads_.run(groups_.size() * gate_up_pieces, pairs * 2 * c.intermediate_size * c.hidden_size,
+              [&](size_t item, size_t worker) {
+        const Group& group = groups_[item / gate_up_pieces];
+        const size_t begin = item % gate_up_pieces * kRowsPerItem;
+        float* gate_up = work_.scratch[worker].data();
+        kernels_.matmul_mxfp4(weights.gate_up[group.expert], {begin, begin + kRowsPerItem},
+                              &work_.gathered[group.begin * c.hidden_size], group.size(),
+                              {gate_up, kRowsPerItem}, work_.panels[worker].data());
+        for (size_t i = 0; i < group.size(); ++i) {
+            float activated[kRowsPerItem / 2];
+            kernels_.swiglu(gate_up + i * kRowsPerItem, kRowsPerItem / 2, c.swiglu_limit,
+                            activated);
+            kernels_.arrange_for_mxfp4(
+                activated, kRowsPerItem / 2,
+                &work_.activated[(group.begin + i) * c.intermediate_size + begin / 2]);
+        }
+    });
+
+    const size_t down_pieces = pieces(c.hidden_size);
+    threads_.run(groups_.size() * down_pieces, pairs * c.intermediate_size * c.hidden_size,
+              [&](size_t item, size_t worker) {
+        const Group& group = groups_[item / down_pieces];
+        const size_t begin = item % down_pieces * kRowsPerItem;
+        kernels_.matmul_mxfp4(
+            weights.down[group.expert], {begin, std::min(begin + kRowsPerItem, c.hidden_size)},
+            &work_.activated[group.begin * c.intermediate_size], group.size(),
+            {&work_.expert_out[group.begin * c.hidden_size + begin], c.hidden_size},
+            work_.panels[worker].data());
+    });
+}
+
+void Model::combine_experts() {
+    const size_t width = config_->hidden_size;
+    const size_t count = config_->experts_per_token;
+    threads_.run(rows_.size(), rows_.size() * count * width, [&](size_t r, size_t) {
+        float* hidden = &work_.hidden[r * width];
+        for (size_t k = 0; k < count; ++k) {
+            const float share = work_.shares[r * count + k];
+            const float* out = &work_.expert_out[work_.places[r * count + k] * width];
+            for (size_t i = 0; i < width; ++i) hidden[i] += share * out[i];
+        }
+    });
+}
+
+}  // namespace motet

@@ -1,0 +1,159 @@
+#include "model/model.hpp"
+
+#include <algorithm>
+#include <stdexcept>
+#include <string>
+#include <unordered_set>
+
+namespace motet {
+
+namespace {
+
+constexpr size_t kRowsPerItem = 64;
+
+std::shared_ptr<const Config> validated(Config config) {
+    config.validate();
+    return std::make_shared<const Config>(std::move(config));
+}
+
+void reject(const std::string& sentence) { throw std::invalid_argument(sentence); }
+
+}  // namespace
+
+Model::Model(Config config, const TensorViews& tensors, size_t threads)
+    : config_(validated(std::move(config))),
+      kernels_(kernels()),
+      weights_(*config_, tensors),
+      rope_(*config_),
+      cache_(std::make_shared<BlockPool>(config_->cache_shape())),
+      threads_(std::clamp<size_t>(threads, 1, 256)) {
+    const size_t longest = std::max(
+        {config_->hidden_size, config_->intermediate_size, config_->query_width()});
+    work_.panels.assign(threads_.threads(), std::vector<float>(kPanelRows * longest));
+    work_.scratch.resize(threads_.threads());
+}
+
+void Model::validate(std::span<const StepItem> items) const {
+    std::unordered_set<const Sequence*> seen;
+    for (const StepItem& item : items) {
+        if (item.sequence->config() != config_) reject("the sequence belongs to another model");
+        if (!seen.insert(item.sequence).second) reject("a sequence occurs twice in one step");
+        if (item.tokens.empty()) reject("a step needs at least one token of each sequence");
+        if (item.logit_rows > item.tokens.size()) reject("more logits wanted than tokens given");
+        if (item.sequence->length() + item.tokens.size() > config_->context_length)
+            reject("the sequence would grow to " +
+                   std::to_string(item.sequence->length() + item.tokens.size()) +
+                   " tokens, but the model's context is " +
+                   std::to_string(config_->context_length));
+        for (const int32_t token : item.tokens)
+            if (token < 0 || static_cast<size_t>(token) >= config_->vocabulary_size)
+                reject("the token " + std::to_string(token) + " is not in the vocabulary of " +
+                       std::to_string(config_->vocabulary_size));
+    }
+}
+
+void Model::step(std::span<const StepItem> items, float* logits) {
+    const std::lock_guard lock(mutex_);
+    validate(items);
+    if (items.empty()) return;
+    prepare(items);
+
+    embed();
+    for (size_t layer = 0; layer < config_->layers(); ++layer) {
+        attention_layer(layer);
+        expert_layer(weights_.layers[layer]);
+    }
+    head(items, logits);
+
+    for (const StepItem& item : items) item.sequence->advance(item.tokens.size());
+}
+
+// Everything that can run out of memory happens here, before anything is computed.
+void Model::prepare(std::span<const StepItem> items) {
+    rows_.clear();
+    for (const StepItem& item : items) {
+        item.sequence->reserve(item.tokens.size());
+        for (size_t i = 0; i < item.tokens.size(); ++i)
+            rows_.push_back({item.tokens[i], item.sequence, item.sequence->length() + i});
+    }
+    const Config& c = *config_;
+    const size_t rows = rows_.size();
+    const size_t grouped = rows * c.experts_per_token;
+    const auto grow = [](auto& buffer, size_t size) {
+        if (buffer.size() < size) buffer.resize(size);
+    };
+    grow(work_.hidden, rows * c.hidden_size);
+    grow(work_.normed, rows * c.hidden_size);
+    grow(work_.cosines, rows * rope_.half());
+    grow(work_.sines, rows * rope_.half());
+    grow(work_.projected, rows * (c.query_width() + 2 * c.key_value_width()));
+    grow(work_.attended, rows * c.query_width());
+    grow(work_.routing, rows * c.experts);
+    grow(work_.chosen, grouped);
+    grow(work_.shares, grouped);
+    grow(work_.places, grouped);
+    grow(work_.sources, grouped);
+    grow(work_.gathered, grouped * c.hidden_size);
+    grow(work_.activated, grouped * c.intermediate_size);
+    grow(work_.expert_out, grouped * c.hidden_size);
+    for (auto& scratch : work_.scratch) grow(scratch, rows * kRowsPerItem);
+    groups_.reserve(c.experts);
+}
+
+void Model::embed() {
+    const size_t width = config_->hidden_size;
+    for (size_t r = 0; r < rows_.size(); ++r) {
+        const Bf16* from = weights_.embedding + static_cast<size_t>(rows_[r].token) * width;
+        for (size_t i = 0; i < width; ++i) work_.hidden[r * width + i] = from[i].value();
+        rope_.angles(rows_[r].position, &work_.cosines[r * rope_.half()],
+                     &work_.sines[r * rope_.half()]);
+    }
+}
+
+// normed = RMSNorm(hidden).
+void Model::normalise(const Bf16* scale) {
+    const size_t width = config_->hidden_size;
+    threads_.run(rows_.size(), rows_.size() * width, [&](size_t row, size_t) {
+        kernels_.rms_norm(&work_.hidden[row * width], scale, width, config_->rms_norm_eps,
+                          &work_.normed[row * width]);
+    });
+}
+
+// Several matrices times the same rows, cut into items of 64 output rows.
+void Model::multiply(std::initializer_list<Product> products, const float* x, size_t tokens) {
+    struct Piece {
+        const Product* product;
+        RowRange range;
+    };
+    std::vector<Piece> pieces;
+    size_t work = 0;
+    for (const Product& product : products) {
+        const size_t rows = product.matrix->rows;
+        for (size_t begin = 0; begin < rows; begin += kRowsPerItem)
+            pieces.push_back({&product, {begin, std::min(begin + kRowsPerItem, rows)}});
+        work += rows * product.matrix->inner * tokens;
+    }
+    threads_.run(pieces.size(), work, [&](size_t item, size_t worker) {
+        const auto& [product, range] = pieces[item];
+        Output out = product->out;
+        out.data += range.begin;
+        kernels_.matmul_bf16(*product->matrix, range, x, tokens, out,
+                             work_.panels[worker].data());
+    });
+}
+
+// Logits of the wanted rows only: the head is the largest matrix of the model.
+void Model::head(std::span<const StepItem> items, float* logits) {
+    const size_t width = config_->hidden_size;
+    size_t row = 0;
+    size_t wanted = 0;
+    for (const StepItem& item : items) {
+        row += item.tokens.size();
+        for (size_t r = row - item.logit_rows; r < row; ++r, ++wanted)
+            kernels_.rms_norm(&work_.hidden[r * width], weights_.final_norm, width,
+                              config_->rms_norm_eps, &work_.normed[wanted * width]);
+    }
+    multiply({{&weights_.head, {logits, config_->vocabulary_size}}}, work_.normed.data(), wanted);
+}
+
+}  // namespace motet

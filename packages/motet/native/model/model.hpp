@@ -1,0 +1,122 @@
+// The gpt-oss forward pass over a batch of sequences.
+//
+// A step takes new tokens of any number of sequences: a whole prompt, a chunk of one, or the one
+// token sampled last. All tokens of the step go through each layer together, as the rows of one
+// matrix; only attention asks which sequence and position a row belongs to. Read model.cpp first,
+// then attention_layer.cpp and expert_layer.cpp.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <span>
+#include <vector>
+
+#include "kernels/kernels.hpp"
+#include "model/config.hpp"
+#include "model/rope.hpp"
+#include "model/sequence.hpp"
+#include "model/thread_pool.hpp"
+#include "model/weights.hpp"
+
+namespace motet {
+
+struct StepItem {
+    Sequence* sequence;
+    std::span<const int32_t> tokens;
+    size_t logit_rows;  // logits are wanted after the last so many of the tokens
+};
+
+class Model {
+public:
+    // The tensors' memory must outlive the model. Throws std::invalid_argument.
+    Model(Config config, const TensorViews& tensors, size_t threads);
+
+    const std::shared_ptr<const Config>& config() const { return config_; }
+    size_t threads() const { return threads_.threads(); }
+    const char* instruction_set() const { return kernels_.name; }
+    // Memory held by the key-value caches of all its sequences.
+    size_t cache_bytes() const { return cache_->bytes(); }
+
+    std::shared_ptr<Sequence> sequence() const {
+        return std::make_shared<Sequence>(config_, cache_);
+    }
+
+    // Throws std::invalid_argument if a step cannot be: nothing has changed then.
+    void validate(std::span<const StepItem> items) const;
+
+    // Appends the tokens to their sequences and writes logits [sum of logit_rows, vocabulary] in
+    // the order of the items. One step at a time; further callers wait. If memory runs out
+    // (std::bad_alloc) the sequences are as before.
+    void step(std::span<const StepItem> items, float* logits);
+
+private:
+    // One row of the step: a token, where it stands, and what is known of its position.
+    struct Row {
+        int32_t token;
+        Sequence* sequence;
+        size_t position;
+    };
+
+    // Buffers of a step; they grow to the largest step seen and are kept.
+    struct Workspace {
+        std::vector<float> hidden;      // [rows, hidden] the residual stream
+        std::vector<float> normed;      // [rows, hidden]
+        std::vector<float> cosines;     // [rows, head_dim / 2]
+        std::vector<float> sines;       // [rows, head_dim / 2]
+        std::vector<float> projected;   // [rows, query + key + value width]
+        std::vector<float> attended;    // [rows, query width]
+        std::vector<float> routing;     // [rows, experts] router logits
+        std::vector<uint32_t> chosen;   // [rows, experts_per_token] expert numbers
+        std::vector<float> shares;      // [rows, experts_per_token] their weights
+        std::vector<size_t> places;     // [rows, experts_per_token] index into the grouped rows
+        std::vector<size_t> sources;    // [grouped rows] the row each came from
+        std::vector<float> gathered;    // [grouped rows, hidden] inputs in MXFP4 order
+        std::vector<float> activated;   // [grouped rows, intermediate] in MXFP4 order
+        std::vector<float> expert_out;  // [grouped rows, hidden]
+        std::vector<std::vector<float>> panels;  // by worker: kPanelRows * longest inner dimension
+        std::vector<std::vector<float>> scratch;  // by worker: see expert_layer.cpp
+    };
+
+    // Grouped rows `begin`..`end` go to one expert.
+    struct Group {
+        size_t expert;
+        size_t begin;
+        size_t end;
+        size_t size() const { return end - begin; }
+    };
+
+    struct Product {
+        const Bf16Matrix* matrix;
+        Output out;
+    };
+
+    void prepare(std::span<const StepItem> items);
+    void embed();
+    void attention_layer(size_t layer);
+    void expert_layer(const LayerWeights& weights);
+    void head(std::span<const StepItem> items, float* logits);
+
+    void normalise(const Bf16* scale);
+    void multiply(std::initializer_list<Product> products, const float* x, size_t tokens);
+    void rotate_and_store(size_t layer);
+    void attend(size_t layer);
+    void route(const LayerWeights& weights);
+    void group_rows();
+    void run_experts(const LayerWeights& weights);
+    void combine_experts();
+
+    std::shared_ptr<const Config> config_;
+    const Kernels& kernels_;
+    Weights weights_;
+    Rope rope_;
+    std::shared_ptr<BlockPool> cache_;
+    ThreadPool threads_;
+    std::mutex mutex_;
+
+    std::vector<Row> rows_;
+    std::vector<Group> groups_;
+    Workspace work_;
+};
+
+}  // namespace motet

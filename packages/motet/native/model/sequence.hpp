@@ -1,0 +1,44 @@
+// One sequence of tokens: its key-value cache.
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <vector>
+
+#include "model/block_pool.hpp"
+#include "model/config.hpp"
+
+namespace motet {
+
+// The cache grows in blocks of 64 positions per layer, as positions are reached. Sliding layers
+// give blocks back once the window has left them. Keys and values are kept in float32: a chunked
+// prompt then computes exactly what the whole prompt does, and the reference implementation in
+// float32 is matched to its own rounding error.
+class Sequence {
+public:
+    Sequence(std::shared_ptr<const Config> config, std::shared_ptr<BlockPool> pool);
+    ~Sequence();
+    Sequence(const Sequence&) = delete;
+    Sequence& operator=(const Sequence&) = delete;
+
+    // Positions whose keys and values are in the cache.
+    size_t length() const { return length_; }
+    const std::shared_ptr<const Config>& config() const { return config_; }
+
+    // Makes room for `count` more positions in every layer. Throws std::bad_alloc, after which
+    // the sequence is as usable as before.
+    void reserve(size_t count);
+    // Counts `count` positions as written and lets go of blocks no window reaches any more.
+    void advance(size_t count);
+
+    // Blocks of a layer by position / 64, in the layout of CacheShape; null where let go.
+    float* const* blocks(size_t layer) const { return blocks_[layer].data(); }
+
+private:
+    std::shared_ptr<const Config> config_;
+    std::shared_ptr<BlockPool> pool_;
+    std::vector<std::vector<float*>> blocks_;
+    size_t length_ = 0;
+};
+
+}  // namespace motet

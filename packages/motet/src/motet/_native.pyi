@@ -1,0 +1,50 @@
+from collections.abc import Mapping, Sequence as SequenceOf
+
+import numpy as np
+from numpy.typing import NDArray
+
+class Config:
+    def __init__(
+        self,
+        *,
+        sliding: SequenceOf[bool],
+        hidden_size: int,
+        intermediate_size: int,
+        experts: int,
+        experts_per_token: int,
+        attention_heads: int,
+        key_value_heads: int,
+        head_dim: int,
+        vocabulary_size: int,
+        sliding_window: int,
+        context_length: int,
+        initial_context_length: float,
+        rope_theta: float,
+        rope_scaling_factor: float,
+        rope_beta_slow: float,
+        rope_beta_fast: float,
+        swiglu_limit: float,
+        rms_norm_eps: float,
+    ) -> None: ...
+
+class Sequence:
+    @property
+    def length(self) -> int: ...
+
+class Model:
+    def __init__(
+        self,
+        config: Config,
+        tensors: Mapping[str, NDArray[np.uint8] | NDArray[np.uint16]],
+        threads: int,
+    ) -> None: ...
+    @property
+    def threads(self) -> int: ...
+    @property
+    def instruction_set(self) -> str: ...
+    @property
+    def cache_bytes(self) -> int: ...
+    def sequence(self) -> Sequence: ...
+    def step(
+        self, batch: SequenceOf[tuple[Sequence, NDArray[np.int32], int]]
+    ) -> NDArray[np.float32]: ...

@@ -1,0 +1,201 @@
+"""The engine on this machine's processor.
+
+One worker thread runs the model. As long as there are generations it makes steps, each with tokens
+of all of them; requests join and leave between steps. The thread ends when there is nothing to do
+and a new request starts another, so an idle engine costs nothing and keeps no program alive.
+
+A generation that fails, by its constraint or its logits, takes no other with it. If a whole step
+fails, the live generations end with an EngineError and the engine goes on.
+"""
+
+import asyncio
+import os
+import threading
+from collections import deque
+from collections.abc import AsyncGenerator
+from contextlib import suppress
+
+import numpy as np
+from numpy.typing import NDArray
+
+from motet import _native
+from motet.checkpoint import Checkpoint, ModelConfig
+from motet.engine.delivery import Mailbox, Output, deliver
+from motet.engine.errors import EngineError
+from motet.engine.request import GeneratedTokens, GenerationRequest
+from motet.engine.sampling import Sampler
+from motet.engine.scheduling import LIVE_GENERATIONS, Generation, plan_step
+
+
+class NativeEngine:
+    """Runs a checkpoint in place, from its mapped files.
+
+    `threads` defaults to the processors this process may use. Raises EngineError if no native
+    model can be made of the checkpoint.
+    """
+
+    def __init__(self, checkpoint: Checkpoint, *, threads: int | None = None) -> None:
+        self.vocabulary_size = checkpoint.config.vocabulary_size
+        self.context_length = checkpoint.config.context_length
+        self._model: _native.Model | None = native_model(checkpoint, threads)
+        self._lock = threading.Lock()
+        self._waiting: deque[Generation] = deque()
+        self._live: list[Generation] = []
+        self._worker: threading.Thread | None = None
+
+    @property
+    def cache_bytes(self) -> int:
+        """Memory that generations hold for their keys and values."""
+        model = self._model
+        return model.cache_bytes if model else 0
+
+    async def generate(self, request: GenerationRequest) -> AsyncGenerator[GeneratedTokens, None]:
+        """Yield the continuation of the prompt as it comes; raises EngineError."""
+        mailbox = self._submit(request)
+        try:
+            while True:
+                generated = await mailbox.next()
+                yield generated
+                if generated.finish:
+                    return
+        finally:
+            mailbox.abandoned = True
+
+    async def close(self) -> None:
+        """End all generations with an EngineError and free the model."""
+        with self._lock:
+            self._model = None
+            worker = self._worker
+        if worker:
+            await asyncio.to_thread(worker.join)
+
+    def _submit(self, request: GenerationRequest) -> Mailbox:
+        prompt = self._checked_prompt(request)
+        with self._lock:
+            if self._model is None:
+                raise EngineError("the engine has been closed")
+            room = self.context_length - prompt.size
+            generation = Generation(
+                request,
+                prompt,
+                self._model.sequence(),
+                Sampler(request, self.vocabulary_size),
+                min(request.maximum_tokens or room, room),
+            )
+            self._waiting.append(generation)
+            if self._worker is None:
+                self._worker = threading.Thread(target=self._work, name="motet-engine")
+                self._worker.start()
+        return generation.mailbox
+
+    def _checked_prompt(self, request: GenerationRequest) -> NDArray[np.int32]:
+        length = len(request.prompt)
+        if length >= self.context_length:
+            raise EngineError(
+                f"the prompt has {length} tokens, but the model's context of {self.context_length}"
+                " has to hold at least one token of the answer too; shorten the conversation"
+            )
+        for token in request.prompt:
+            if not 0 <= token < self.vocabulary_size:
+                raise EngineError(
+                    f"the prompt holds the token {token}, but the model's vocabulary has"
+                    f" {self.vocabulary_size} tokens; was it rendered for another model?"
+                )
+        return np.array(request.prompt, dtype=np.int32)
+
+    def _work(self) -> None:
+        while model := self._arrange():
+            try:
+                outputs = _step(model, self._live)
+            except Exception as error:
+                outputs = [_failed(generation, error) for generation in self._live]
+            deliver(outputs)
+
+    def _arrange(self) -> _native.Model | None:
+        """Let generations join and leave; None if the worker has nothing left to do."""
+        with self._lock:
+            self._live = [generation for generation in self._live if not generation.over]
+            while self._waiting and len(self._live) < LIVE_GENERATIONS:
+                generation = self._waiting.popleft()
+                if not generation.over:
+                    self._live.append(generation)
+            if self._model is None:
+                self._turn_away()
+            if not self._live:
+                self._worker = None
+                return None
+            return self._model
+
+    def _turn_away(self) -> None:
+        closed = EngineError("the engine has been closed")
+        deliver((generation.mailbox, closed) for generation in (*self._live, *self._waiting))
+        self._live.clear()
+        self._waiting.clear()
+
+
+def native_model(checkpoint: Checkpoint, threads: int | None = None) -> _native.Model:
+    """The native model over the checkpoint's arrays, which it keeps alive. Raises EngineError."""
+    tensors = {name: tensor.data for name, tensor in checkpoint.tensors.items()}
+    try:
+        return _native.Model(
+            _native_config(checkpoint.config), tensors, threads or _available_processors()
+        )
+    except ValueError as error:
+        raise EngineError(f"the native engine cannot run this model: {error}") from error
+
+
+def _native_config(config: ModelConfig) -> _native.Config:
+    return _native.Config(
+        sliding=[kind == "sliding_attention" for kind in config.layer_types],
+        hidden_size=config.hidden_size,
+        intermediate_size=config.intermediate_size,
+        experts=config.experts,
+        experts_per_token=config.experts_per_token,
+        attention_heads=config.attention_heads,
+        key_value_heads=config.key_value_heads,
+        head_dim=config.head_dim,
+        vocabulary_size=config.vocabulary_size,
+        sliding_window=config.sliding_window,
+        context_length=config.context_length,
+        initial_context_length=config.initial_context_length,
+        rope_theta=config.rope_theta,
+        rope_scaling_factor=config.rope_scaling_factor,
+        rope_beta_slow=config.rope_beta_slow,
+        rope_beta_fast=config.rope_beta_fast,
+        swiglu_limit=config.swiglu_limit,
+        rms_norm_eps=config.rms_norm_eps,
+    )
+
+
+def _available_processors() -> int:
+    with suppress(AttributeError):  # not on every system
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _step(model: _native.Model, generations: list[Generation]) -> list[tuple[Mailbox, Output]]:
+    """Run the model once and extend the generations that have read all they have."""
+    parts = plan_step(generations)
+    logits = model.step([(p.generation.sequence, p.tokens, p.wants_logits) for p in parts])
+    for part in parts:
+        part.generation.read(part.tokens.size)
+    extended = [part.generation for part in parts if part.wants_logits]
+    return [_extended(*pair) for pair in zip(extended, logits, strict=True)]
+
+
+def _extended(generation: Generation, logits: NDArray[np.float32]) -> tuple[Mailbox, Output]:
+    try:
+        return generation.mailbox, generation.extend(logits)
+    except Exception as error:  # a constraint is foreign code
+        return _failed(generation, error)
+
+
+def _failed(generation: Generation, error: Exception) -> tuple[Mailbox, Output]:
+    generation.ended = True
+    if isinstance(error, EngineError):
+        return generation.mailbox, error
+    if isinstance(error, MemoryError):
+        return generation.mailbox, EngineError("there is not enough memory for the next token")
+    failure = EngineError(f"the generation failed: {error}")
+    failure.__cause__ = error
+    return generation.mailbox, failure
