@@ -7,8 +7,8 @@ two renames elsewhere; whoever has the old files mapped keeps them.
 
 import ctypes
 import os
+import secrets
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,21 +30,21 @@ def new_folder(path: Path, *, replace: bool, mark: str) -> Iterator[Path]:
     with system_errors("write", path):
         path = path.resolve()
         _check_target(path, replace, mark)
-        temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.partial-", dir=path.parent))
+        temporary = path.with_name(f".{path.name}.partial-{secrets.token_hex(4)}")
+        temporary.mkdir()
     try:
         yield temporary
         with system_errors("write", path):
-            temporary.chmod(0o777 & ~_umask())
-            flush_folder(temporary)
+            _flush_names(temporary)
             _move(temporary, path)
-            flush_folder(path.parent)
+            _flush_names(path.parent)
     finally:
         # What the swap put here is the old folder; without a swap, it is the unfinished one.
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def flush_folder(path: Path) -> None:
-    """Make the names in a folder durable, and those of the files given."""
+def _flush_names(path: Path) -> None:
+    """Make the names of the files in a folder durable."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -78,7 +78,11 @@ def _move(temporary: Path, path: Path) -> None:
     elif not _exchange(temporary, path):
         aside = temporary.with_name(f"{temporary.name}.old")
         path.rename(aside)
-        temporary.rename(path)
+        try:
+            temporary.rename(path)
+        except OSError:
+            aside.rename(path)
+            raise
         shutil.rmtree(aside, ignore_errors=True)
 
 
@@ -90,9 +94,3 @@ def _exchange(first: Path, second: Path) -> bool:
         return False
     arguments = (_HERE, os.fsencode(first), _HERE, os.fsencode(second), _EXCHANGE)
     return bool(renameat2(*arguments) == 0)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

@@ -14,7 +14,7 @@ _SLICE = 1 << 16
 
 def to_bf16(values: NDArray[np.floating[Any]]) -> NDArray[np.uint16]:
     """Round to bfloat16, ties to even; too large becomes infinity, NaN stays NaN. Any shape."""
-    source = np.ascontiguousarray(values, dtype=np.float32)
+    source = np.asarray(values, dtype=np.float32, order="C")
     result = np.empty(source.shape, dtype=np.uint16)
     bits, out = source.reshape(-1).view(np.uint32), result.reshape(-1)
     for start in range(0, bits.size, _SLICE):

@@ -47,6 +47,9 @@ _ORIGINAL_KEYS = frozenset(
         "rope_ntk_beta",
     }
 )
+_ORIGINAL_ONLY = frozenset(
+    {"num_experts", "rope_scaling_factor", "rope_ntk_alpha", "rope_ntk_beta"}
+)
 _ROPE_KEYS = frozenset(
     {
         "rope_type",
@@ -239,13 +242,18 @@ class ModelConfig:
         for field in fields(self):
             value = getattr(self, field.name)
             if field.type is int and not 1 <= value <= _LARGEST:
-                yield f"{field.name} is {value}, it has to be from 1 to {_LARGEST}"
+                yield f"{field.name} is {shown(value)}, it has to be from 1 to {_LARGEST}"
             if field.type is float and not 0 < value < inf:
                 yield f"{field.name} is {value}, it has to be above 0"
         if self.rope_theta <= 1:
             yield f"rope_theta is {self.rope_theta}, it has to be above 1"
         if self.rope_scaling_factor < 1:
             yield f"rope_scaling_factor is {self.rope_scaling_factor}, it has to be at least 1"
+
+
+def looks_original(values: Mapping[str, Any]) -> bool:
+    """Whether the contents of a config.json are in the original rather than Hugging Face form."""
+    return "model_type" not in values and not _ORIGINAL_ONLY.isdisjoint(values)
 
 
 def alternating_layers(layers: int) -> tuple[str, ...]:

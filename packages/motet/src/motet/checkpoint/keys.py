@@ -79,7 +79,7 @@ class Keys:
 
     def only(self, known: frozenset[str]) -> None:
         """Refuse keys nobody knows the meaning of."""
-        unknown = sorted(set(self._values) - known)
+        unknown = sorted(name for name in self._values if self.has(name) and name not in known)
         if unknown:
             name = unknown[0]
             raise CheckpointError(

@@ -20,6 +20,7 @@ from motet.checkpoint.errors import CheckpointError
 BLOCK = 32
 BLOCK_BYTES = BLOCK // 2
 SCALE_BIAS = 127
+_LARGEST_EXPONENT = 125
 
 # The magnitudes by their three-bit code, and between each two the comparison that rounds to the
 # nearer, ties to the even code.
@@ -70,8 +71,13 @@ def dequantize(blocks: NDArray[np.uint8], scales: NDArray[np.uint8]) -> NDArray[
             f"MXFP4 blocks of shape {list(blocks.shape)} do not fit scales of shape"
             f" {list(scales.shape)}: blocks need one more dimension, of {BLOCK_BYTES}"
         )
-    values = _PAIRS.take(blocks).view(np.float32)
-    values *= _SCALES.take(scales)[..., np.newaxis]
+    packed, factors = blocks.reshape(-1, BLOCK_BYTES), scales.reshape(-1)
+    values = np.empty((len(packed), BLOCK), dtype=np.float32)
+    with np.errstate(over="ignore"):  # 4 * 2^126 and more: infinite, as in the references
+        for start in range(0, len(packed), _SLICE):
+            part = slice(start, start + _SLICE)
+            np.take(_PAIRS, packed[part], out=values[part].view(np.uint64), mode="clip")
+            values[part] *= _SCALES.take(factors[part])[:, np.newaxis]
     return values.reshape(*scales.shape[:-1], scales.shape[-1] * BLOCK)
 
 
@@ -98,18 +104,22 @@ def _quantize_slice(source: NDArray[np.float32]) -> tuple[NDArray[np.uint8], NDA
 
 
 def _unclipping_exponents(peaks: NDArray[np.float32]) -> NDArray[np.int32]:
-    """The smallest e with peak <= 6 * 2^e, for each block; 0 for a block of zeros."""
+    """The smallest e with peak <= 6 * 2^e, for each block; 0 for a block of zeros.
+
+    A peak near the end of float32's range is clipped all the same, since 4 * 2^126 is infinite.
+    """
     mantissas, exponents = np.frexp(peaks)
     exponents = exponents - 3 + (mantissas > 0.75)
     exponents[peaks == 0] = 0
-    return np.maximum(exponents, -SCALE_BIAS)
+    return np.clip(exponents, -SCALE_BIAS, _LARGEST_EXPONENT)
 
 
 def _round(magnitudes: NDArray[np.float32]) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
     """The nearest E2M1 code of each magnitude [32, b], and each column's squared error [b]."""
     codes = np.zeros(magnitudes.shape, dtype=np.uint8)
+    above = np.empty(magnitudes.shape, dtype=np.bool_)
     for midpoint, rounds_up in zip(_MIDPOINTS, _ROUND_UP, strict=True):
-        codes += rounds_up(magnitudes, midpoint)
+        codes += rounds_up(magnitudes, midpoint, out=above)
     difference = _MAGNITUDES.take(codes, mode="clip")
     difference -= magnitudes
     difference *= difference

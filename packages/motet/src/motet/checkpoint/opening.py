@@ -5,12 +5,13 @@ anything is returned, and no tensor data are read. Where a folder has both layou
 published ones do, the Hugging Face files are used and the two configs have to agree.
 """
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from motet.checkpoint.config import ModelConfig
+from motet.checkpoint.config import ModelConfig, looks_original
 from motet.checkpoint.errors import CheckpointError, system_errors
 from motet.checkpoint.json_files import read_object
 from motet.checkpoint.keys import shown
@@ -120,7 +121,7 @@ def _read_config(path: Path) -> tuple[Layout, ModelConfig] | None:
         return None
     values = read_object(path)
     try:
-        if "rope_ntk_alpha" in values and "model_type" not in values:
+        if looks_original(values):
             return "original", ModelConfig.from_original(values)
         return "huggingface", ModelConfig.from_huggingface(values)
     except CheckpointError as error:
@@ -208,15 +209,15 @@ def _validated(
 
 
 def _missing(folder: ModelFolder, name: str, found: Mapping[str, object]) -> CheckpointError:
-    unquantised = name.removesuffix("blocks").removesuffix("scales")[:-1]
-    if unquantised in found:
+    unquantised = re.sub(r"[._](blocks|scales)$", "", name)
+    if unquantised in found:  # never `name` itself, which is missing
         return CheckpointError(
             f"{folder.weights}: the experts are not MXFP4: there is a tensor {shown(unquantised)}"
             f" instead of {shown(name)}; quantise the model first, or use the released one"
         )
     return CheckpointError(
-        f"{folder.weights}: tensor {shown(name)} is in none of the {len(found)} tensors' files:"
-        " the download is incomplete, or config and weights do not belong together"
+        f"{folder.weights}: tensor {shown(name)} is missing: the download is incomplete,"
+        " or config and weights do not belong together"
     )
 
 
