@@ -1,13 +1,14 @@
 """Byte-pair encoding of ordinary text, exactly as tiktoken does it, without tiktoken's panic.
 
-tiktoken splits text with a backtracking expression before it merges bytes. Its stack overflows in
-`\\s+(?!\\S)` when about a million whitespace characters stand together, and the panic is not even
-an `Exception`. Such stretches are therefore cut out first, where the cut provably changes nothing:
-a stretch without line breaks, followed by none, starts a piece of its own, because no alternative
-ends in a whitespace that is no line break and continues; and it ends before its last
-character if more text follows (that one may belong to the next word). An expression without
-look-behind restarts from a piece boundary as from the beginning of a text. Everything else runs in
-tiktoken in about linear time, whatever the text.
+tiktoken splits text into pieces with a backtracking expression and then merges the bytes of each
+piece. The expression's stack overflows in `\\s+(?!\\S)` when about a million whitespace characters
+stand together, with a panic that is not even an `Exception`. Long blanks (whitespace without line
+breaks, and no line break after it) are therefore cut out first. The cut changes nothing: no piece
+that begins before a blank reaches into it, since whitespace that is no line break is only matched
+at the beginning of a piece or in front of a line break; the blank is one piece, less its last
+character if more text follows (that one may belong to the next word); and without look-behind the
+expression goes on from there as at the beginning of a text. The rest is tiktoken's, in about
+linear time for any text.
 """
 
 import re
@@ -31,11 +32,11 @@ O200K_PATTERN = "|".join(
 """How o200k splits text into pieces; merges never cross a piece's edge."""
 
 LONG_BLANK = 50_000
-"""Whitespace stretches from this many characters on are cut out before tiktoken sees them."""
+"""Blanks of this many characters and more never reach tiktoken's expression."""
 
 # Unicode White_Space without \r and \n; Python's own \s would add U+001C to U+001F.
 _BLANK = "[\t\v\f \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]"
-_LONG_BLANK = re.compile(f"{_BLANK}{{{LONG_BLANK},}}+(?![\r\n])")
+_LONG_BLANK = re.compile(f"{_BLANK}{{{LONG_BLANK},}}")
 
 
 class BytePairEncoder:
@@ -65,6 +66,8 @@ def _parts(text: str) -> Iterator[tuple[str, bool]]:
     position = 0
     for blank in _LONG_BLANK.finditer(text):
         start, end = blank.span()
+        if text[end : end + 1] in ("\r", "\n"):
+            continue
         if end < len(text):
             end -= 1
         yield text[position:start], False

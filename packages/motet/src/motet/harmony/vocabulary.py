@@ -8,8 +8,9 @@ produces.
 """
 
 import codecs
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache, cached_property
+from operator import index
 from types import MappingProxyType
 from typing import Any
 
@@ -35,11 +36,10 @@ O200K_HARMONY_SPECIAL = {
     "call": 200_012,
 }
 """Every other id from 199,998 to 201,087 is reserved and reads `<|reserved_N|>`. That includes
-200,018, which o200k_base calls `<|endofprompt|>`: OpenAI's harmony library, whose format the
-models were trained on, does not know that name."""
+200,018, which o200k_base calls `<|endofprompt|>`: OpenAI's harmony library defines the format the
+models were trained on and does not know that name."""
 
 _REPLACEMENT = "\N{REPLACEMENT CHARACTER}".encode()
-_BYTES = frozenset(bytes([value]) for value in range(256))
 
 
 class Vocabulary:
@@ -49,20 +49,22 @@ class Vocabulary:
     """
 
     def __init__(self, ranks: Iterable[int] | None = None) -> None:
-        """The whole of o200k_harmony, or only the given o200k ranks and all 256 single bytes."""
-        base = o200k_tokens()
+        """The whole of o200k_harmony, or only the given o200k ranks and all 256 single bytes.
+
+        Raises HarmonyError for a number that is no o200k rank.
+        """
         self._is_cut = ranks is not None
-        if ranks is None:
-            self._ranks = tuple(range(RANK_COUNT))
-            names = {token: f"reserved_{token}" for token in range(RANK_COUNT, O200K_HARMONY_SIZE)}
-            names |= {token: name for name, token in O200K_HARMONY_SPECIAL.items()}
-        else:
-            self._ranks = _checked_ranks(ranks)
-            names = dict(enumerate(O200K_HARMONY_SPECIAL, start=len(self._ranks)))
-        self._tokens = [base[rank] for rank in self._ranks]
-        self._texts = self._tokens + [f"<|{names[token]}|>".encode() for token in sorted(names)]
+        self._ranks = range(RANK_COUNT) if ranks is None else _with_single_bytes(ranks)
+        base = o200k_tokens()
+        names = list(O200K_HARMONY_SPECIAL) if self._is_cut else _o200k_harmony_names()
+        self._texts = [base[rank] for rank in self._ranks]
+        self._texts += [f"<|{name}|>".encode() for name in names]
         self._special = MappingProxyType(
-            {name: token for token, name in names.items() if name in O200K_HARMONY_SPECIAL}
+            {
+                name: token
+                for token, name in enumerate(names, start=len(self._ranks))
+                if name in O200K_HARMONY_SPECIAL
+            }
         )
 
     @property
@@ -71,8 +73,8 @@ class Vocabulary:
         return len(self._texts)
 
     @property
-    def ranks(self) -> tuple[int, ...]:
-        """The o200k rank of every ordinary id."""
+    def ranks(self) -> Sequence[int]:
+        """The o200k rank of every ordinary id, increasing."""
         return self._ranks
 
     def encode(self, text: str) -> list[int]:
@@ -94,7 +96,7 @@ class Vocabulary:
 
     def token_bytes(self, token: int) -> bytes | None:
         """The bytes of an ordinary token; None for special and unknown ids."""
-        return self._tokens[token] if 0 <= token < len(self._tokens) else None
+        return self._texts[token] if 0 <= token < len(self._ranks) else None
 
     @property
     def special(self) -> Mapping[str, int]:
@@ -103,7 +105,7 @@ class Vocabulary:
 
     def is_special(self, token: int) -> bool:
         """Whether `token` is one of the special or reserved ids."""
-        return len(self._tokens) <= token < len(self._texts)
+        return len(self._ranks) <= token < len(self._texts)
 
     @property
     def start(self) -> int:
@@ -163,11 +165,15 @@ class Vocabulary:
         """
         kept = frozenset(ranks)
         if missing := kept.difference(self._ranks):
-            raise HarmonyError(f"The vocabulary has no rank {min(missing)}.")
+            raise HarmonyError(f"The vocabulary to cut has no o200k rank {min(missing)}.")
         return Vocabulary(kept)
 
     def first(self, count: int) -> "Vocabulary":
         """Keep only the first `count` ranks, as `subset` does."""
+        if not 0 <= count <= len(self._ranks):
+            raise HarmonyError(
+                f"A vocabulary of {len(self._ranks)} ranks cannot be cut to its first {count}."
+            )
         return Vocabulary(self._ranks[:count])
 
     def to_json(self) -> dict[str, Any]:
@@ -176,16 +182,36 @@ class Vocabulary:
 
     @classmethod
     def from_json(cls, value: Any) -> "Vocabulary":
-        """The vocabulary described by `to_json`. Raises HarmonyError if it is not understood."""
+        """The vocabulary `to_json` described. Raises HarmonyError for anything else."""
         if not isinstance(value, dict) or value.get("base") != BASE_NAME:
             raise HarmonyError(f'A vocabulary must be an object with "base": "{BASE_NAME}".')
         if "ranks" not in value:
             return o200k_harmony()
-        return cls(value["ranks"])
+        ranks = value["ranks"]
+        if not isinstance(ranks, list) or any(type(rank) is not int for rank in ranks):
+            raise HarmonyError('The "ranks" of a vocabulary must be a list of integers.')
+        vocabulary = cls(ranks)
+        if ranks != list(vocabulary.ranks):
+            raise HarmonyError('The "ranks" of a vocabulary must increase and begin with 0 to 255.')
+        return vocabulary
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Vocabulary):
+            return NotImplemented
+        return self.size == other.size and self._ranks == other._ranks
+
+    def __hash__(self) -> int:
+        return hash((self.size, self._ranks))
+
+    def __repr__(self) -> str:
+        return f"<Vocabulary of {len(self._ranks)} ranks, {self.size} ids>"
+
+    def __reduce__(self) -> tuple[type["Vocabulary"], tuple[Sequence[int] | None]]:
+        return Vocabulary, (self._ranks if self._is_cut else None,)
 
     @cached_property
     def _encoder(self) -> BytePairEncoder:
-        return BytePairEncoder(self._tokens)
+        return BytePairEncoder(self._texts[: len(self._ranks)])
 
 
 @cache
@@ -215,8 +241,15 @@ class StreamingDecoder:
         return rest
 
 
-def _checked_ranks(ranks: Iterable[int]) -> tuple[int, ...]:
-    kept = set(ranks)
-    if wrong := [rank for rank in kept if not 0 <= rank < RANK_COUNT]:
-        raise HarmonyError(f"The vocabulary has no rank {wrong[0]}.")
-    return tuple(sorted(kept.union(range(256))))
+def _with_single_bytes(ranks: Iterable[int]) -> tuple[int, ...]:
+    kept = sorted({index(rank) for rank in ranks}.union(range(256)))
+    for rank in (kept[0], kept[-1]):
+        if not 0 <= rank < RANK_COUNT:
+            raise HarmonyError(f"{rank} is no o200k rank; they go from 0 to {RANK_COUNT - 1}.")
+    return tuple(kept)
+
+
+def _o200k_harmony_names() -> list[str]:
+    named = {token: name for name, token in O200K_HARMONY_SPECIAL.items()}
+    reserved = range(RANK_COUNT, O200K_HARMONY_SIZE)
+    return [named.get(token, f"reserved_{token}") for token in reserved]
