@@ -6,7 +6,7 @@ the conversation. A turn that is stopped early keeps what the model had said by 
 is lost to an impatient reader.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass, field
 
@@ -54,7 +54,7 @@ class Turn:
         self.finish: FinishReason | None = None
         self.generated_tokens = 0
 
-    async def events(self) -> AsyncIterator[HarmonyEvent]:
+    async def events(self) -> AsyncGenerator[HarmonyEvent, None]:
         """Yield what the model says as it says it; raises `EngineError` if generation fails."""
         request = GenerationRequest(
             prompt=self._prompt,
