@@ -1,13 +1,16 @@
 """Opening checkpoints: both layouts, sharded or not, and everything that can be wrong with one."""
 
 import json
+import os
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from checkpoint_files import (
+    PUBLISHED_20B,
     original_values,
     read_raw,
     small_config,
@@ -16,7 +19,8 @@ from checkpoint_files import (
     write_raw,
     write_safetensors,
 )
-from motet.checkpoint import CheckpointError, open_checkpoint, write_checkpoint
+from motet.checkpoint import CheckpointError, ModelConfig, open_checkpoint, write_checkpoint
+from motet.checkpoint.layout import tensor_specs
 from motet.checkpoint.random import random_tensors
 from motet.harmony.vocabulary import VOCABULARY_FILE, o200k_harmony
 
@@ -296,3 +300,28 @@ def test_unaligned_tensors(model: Path) -> None:
     end = 8 + int.from_bytes(content[:8], "little")
     file.write_bytes((end - 7).to_bytes(8, "little") + content[8:end] + b" " + content[end:])
     assert "which is no multiple of its 2-byte values" in refusal(model)
+
+
+def resident_bytes() -> int:
+    pages = Path("/proc/self/statm").read_text().split()[1]
+    return int(pages) * os.sysconf("SC_PAGE_SIZE")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_opening_reads_no_data(tmp_path: Path) -> None:
+    """A hollow gpt-oss-20b: 13.8 GB of file size, of which only the header is on the disk."""
+    config = ModelConfig.from_original(PUBLISHED_20B)
+    header, position = {}, 0
+    for spec in tensor_specs(config):
+        offsets = [position, position + spec.nbytes]
+        header[spec.name] = {"dtype": spec.dtype, "shape": spec.shape, "data_offsets": offsets}
+        position += spec.nbytes
+    file = tmp_path / "model.safetensors"
+    write_raw(file, header, b"")
+    os.truncate(file, file.stat().st_size + position)
+    (tmp_path / "config.json").write_text(json.dumps(config.to_huggingface()))
+    before = resident_bytes()
+    checkpoint = open_checkpoint(tmp_path)
+    assert resident_bytes() - before < 30_000_000
+    assert len(checkpoint.tensors) == 459
+    assert checkpoint.tensor_bytes == 13_761_264_768

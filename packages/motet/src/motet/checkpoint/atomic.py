@@ -36,7 +36,10 @@ def new_folder(path: Path, *, replace: bool, mark: str) -> Iterator[Path]:
         yield temporary
         with system_errors("write", path):
             _flush_names(temporary)
-            _move(temporary, path)
+            if replace and path.is_dir() and any(path.iterdir()):
+                _swap(temporary, path)
+            else:
+                temporary.rename(path)  # which the system refuses if it is no longer empty
             _flush_names(path.parent)
     finally:
         # What the swap put here is the old folder; without a swap, it is the unfinished one.
@@ -72,10 +75,8 @@ def _check_target(path: Path, replace: bool, mark: str) -> None:
         )
 
 
-def _move(temporary: Path, path: Path) -> None:
-    if not path.is_dir() or not any(path.iterdir()):
-        temporary.rename(path)
-    elif not _exchange(temporary, path):
+def _swap(temporary: Path, path: Path) -> None:
+    if not _exchange(temporary, path):
         aside = temporary.with_name(f"{temporary.name}.old")
         path.rename(aside)
         try:
