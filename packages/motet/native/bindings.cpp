@@ -46,8 +46,11 @@ struct BoundModel {
     BoundModel(const motet::Config& config, const nb::dict& tensors, size_t threads) {
         motet::TensorViews views;
         for (const auto& [key, value] : tensors) {
-            const auto name = nb::cast<std::string>(key);
-            buffers.push_back(nb::cast<Buffer>(value));
+            const std::string name = nb::str(key).c_str();
+            Buffer buffer;
+            if (!nb::try_cast(value, buffer, false))
+                throw std::invalid_argument("the tensor " + name + " is not a contiguous array");
+            buffers.push_back(std::move(buffer));
             views.emplace(name, view(name, buffers.back()));
         }
         model = std::make_unique<motet::Model>(config, views, threads);
@@ -116,7 +119,8 @@ NB_MODULE(_native, module) {
              "rope_beta_slow"_a, "rope_beta_fast"_a, "swiglu_limit"_a, "rms_norm_eps"_a);
 
     nb::class_<motet::Sequence>(module, "Sequence")
-        .def_prop_ro("length", &motet::Sequence::length);
+        .def_prop_ro("length", &motet::Sequence::length)
+        .def("clear", &motet::Sequence::clear);
 
     nb::class_<BoundModel>(module, "Model")
         .def(nb::init<const motet::Config&, const nb::dict&, size_t>(), "config"_a, "tensors"_a,

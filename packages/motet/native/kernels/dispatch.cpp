@@ -1,4 +1,4 @@
-// Chooses the kernels this machine can execute, once.
+// Chooses the kernels this machine can execute.
 #include <cstdlib>
 #include <stdexcept>
 #include <string>
@@ -38,7 +38,9 @@ std::vector<const Kernels*> executable() {
     return tables;
 }
 
-const Kernels& choose() {
+}  // namespace
+
+const Kernels& kernels() {
     const std::vector<const Kernels*> tables = executable();
     const char* forced = std::getenv("MOTET_ISA");
     if (!forced || !*forced) return *tables.back();
@@ -49,13 +51,6 @@ const Kernels& choose() {
     }
     throw std::invalid_argument("MOTET_ISA is \"" + std::string(forced) +
                                 "\", but this machine can execute only: " + names);
-}
-
-}  // namespace
-
-const Kernels& kernels() {
-    static const Kernels& chosen = choose();
-    return chosen;
 }
 
 }  // namespace motet

@@ -120,7 +120,7 @@ struct Kernels {
     void (*attention)(const AttentionJob&);
 };
 
-// The best table this machine can execute. The environment variable MOTET_ISA forces one
+// The best table this machine can execute; a model asks once, when it is made. The environment variable MOTET_ISA forces one
 // ("portable", "avx2", "avx512"); throws std::invalid_argument if it cannot run here.
 const Kernels& kernels();
 

@@ -14,8 +14,6 @@ namespace motet {
 
 namespace {
 
-constexpr size_t kRowsPerItem = 64;  // even: a gate and its linear value stay together
-
 // The `count` largest of the logits, best first (the lower number on ties), and their softmax.
 void choose_experts(const float* logits, size_t experts, size_t count, uint32_t* chosen,
                     float* shares) {

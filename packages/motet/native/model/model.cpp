@@ -9,8 +9,6 @@ namespace motet {
 
 namespace {
 
-constexpr size_t kRowsPerItem = 64;
-
 std::shared_ptr<const Config> validated(Config config) {
     config.validate();
     return std::make_shared<const Config>(std::move(config));
@@ -36,6 +34,7 @@ Model::Model(Config config, const TensorViews& tensors, size_t threads)
 void Model::validate(std::span<const StepItem> items) const {
     std::unordered_set<const Sequence*> seen;
     for (const StepItem& item : items) {
+        if (!item.sequence) reject("a step needs sequences");
         if (item.sequence->config() != config_) reject("the sequence belongs to another model");
         if (!seen.insert(item.sequence).second) reject("a sequence occurs twice in one step");
         if (item.tokens.empty()) reject("a step needs at least one token of each sequence");

@@ -21,6 +21,10 @@
 
 namespace motet {
 
+// Output rows of a matrix that are one item of work for a thread. Even, so that an expert's gate
+// and linear values stay together.
+constexpr size_t kRowsPerItem = 64;
+
 struct StepItem {
     Sequence* sequence;
     std::span<const int32_t> tokens;

@@ -5,9 +5,14 @@ namespace motet {
 Sequence::Sequence(std::shared_ptr<const Config> config, std::shared_ptr<BlockPool> pool)
     : config_(std::move(config)), pool_(std::move(pool)), blocks_(config_->layers()) {}
 
-Sequence::~Sequence() {
-    for (const auto& layer : blocks_)
+Sequence::~Sequence() { clear(); }
+
+void Sequence::clear() {
+    for (auto& layer : blocks_) {
         for (float* block : layer) pool_->release(block);
+        layer.clear();
+    }
+    length_ = 0;
 }
 
 void Sequence::reserve(size_t count) {

@@ -28,6 +28,8 @@ public:
     // Makes room for `count` more positions in every layer. Throws std::bad_alloc, after which
     // the sequence is as usable as before.
     void reserve(size_t count);
+    // Forgets everything and gives all memory back.
+    void clear();
     // Counts `count` positions as written and lets go of blocks no window reaches any more.
     void advance(size_t count);
 

@@ -30,6 +30,7 @@ class Config:
 class Sequence:
     @property
     def length(self) -> int: ...
+    def clear(self) -> None: ...
 
 class Model:
     def __init__(

@@ -3,44 +3,44 @@
 import random
 from pathlib import Path
 
+import numpy as np
 import torch
-from transformers import GptOssConfig, GptOssForCausalLM
-
 from motet.checkpoint import Checkpoint, ModelConfig, dequantize, from_bf16
 from motet.checkpoint.config import FULL, SLIDING
 from motet.checkpoint.random import random_tensors
+from numpy.typing import NDArray
+from transformers import GptOssConfig, GptOssForCausalLM
+from transformers.utils import logging
+
+logging.set_verbosity_error()  # it comments on every unusual YaRN factor
 
 
 def random_config(seed: int) -> ModelConfig:
-    """Any shape the family allows, small enough to be computed in a moment."""
+    """Any shape the family allows, small enough to be computed in a moment.
+
+    Consecutive seeds walk through the groups 1-8, experts per token 1-4 and windows.
+    """
     choose = random.Random(seed)
     key_value_heads = choose.choice([1, 2, 3])
-    group = choose.randint(1, 8)
-    head_dim = choose.choice([8, 16, 20, 32, 64])
-    while key_value_heads * group * head_dim % 32:
-        group = choose.randint(1, 8)
-        head_dim = choose.choice([8, 16, 32, 64])
+    attention_heads = key_value_heads * (1 + seed % 8)
     layers = choose.randint(2, 4)
-    initial = choose.choice([16, 32, 64, 4096])
-    factor = choose.choice([1.0, 2.0, 8.0, 32.0])
-    experts = choose.choice([1, 3, 5, 7, 8])
     return ModelConfig(
         layers=layers,
         hidden_size=32 * choose.randint(1, 5),
         intermediate_size=32 * choose.randint(1, 4),
-        experts=experts,
-        experts_per_token=choose.randint(1, min(4, experts)),
-        attention_heads=key_value_heads * group,
+        experts=choose.choice([4, 5, 7, 8, 9]),
+        experts_per_token=1 + seed % 4,
+        attention_heads=attention_heads,
         key_value_heads=key_value_heads,
-        head_dim=head_dim,
+        head_dim=choose.choice([d for d in (8, 16, 20, 32, 64) if attention_heads * d % 32 == 0]),
         vocabulary_size=choose.randint(50, 300),
-        sliding_window=choose.choice([1, 5, 16, 70, 128, 500]),
-        layer_types=tuple(choose.choice([SLIDING, FULL]) for _ in range(layers)),
+        sliding_window=(1, 5, 16, 70, 128, 500)[seed % 6],
+        layer_types=(SLIDING, FULL, *(choose.choice([SLIDING, FULL]) for _ in range(layers - 2))),
         rope_theta=choose.choice([10_000.0, 150_000.0]),
-        rope_scaling_factor=factor,
+        rope_scaling_factor=choose.choice([1.0, 2.0, 8.0, 32.0]),
         rope_beta_slow=1.0,
         rope_beta_fast=32.0,
-        initial_context_length=initial,
+        initial_context_length=choose.choice([16, 32, 64, 4096]),
         context_length=4096,
         swiglu_limit=choose.choice([0.5, 7.0]),
         rms_norm_eps=1e-5,
@@ -53,19 +53,23 @@ def random_checkpoint(config: ModelConfig, seed: int = 0) -> Checkpoint:
     return Checkpoint(Path("random"), "huggingface", (), config, tensors, None)
 
 
-def reference_model(checkpoint: Checkpoint) -> GptOssForCausalLM:
-    """transformers' own model with the same weights, dequantised to float32."""
+def random_tokens(config: ModelConfig, count: int, seed: int = 0) -> NDArray[np.int32]:
+    """A prompt without meaning."""
+    random_ids = np.random.default_rng(seed).integers(0, config.vocabulary_size, count)
+    return random_ids.astype(np.int32)
+
+
+def reference_logits(checkpoint: Checkpoint, tokens: NDArray[np.int32]) -> NDArray[np.float32]:
+    """Logits [tokens, vocabulary] of transformers' GptOssForCausalLM in float32."""
     values = checkpoint.config.to_huggingface()
     del values["quantization_config"], values["torch_dtype"]
     config = GptOssConfig(**values, pad_token_id=None)
     config._attn_implementation = "eager"
     config._experts_implementation = "eager"
-    with torch.device("meta"):
-        model = GptOssForCausalLM(config)
-    model.to_empty(device="cpu")
-    model.model.rotary_emb.__init__(config)
-    model.load_state_dict(_dequantised(checkpoint), strict=True)
-    return model.float().eval()
+    model = GptOssForCausalLM(config).float().eval()
+    model.load_state_dict(_dequantised(checkpoint))
+    with torch.no_grad():
+        return model(torch.from_numpy(tokens.astype(np.int64))[None]).logits[0].numpy()
 
 
 def _dequantised(checkpoint: Checkpoint) -> dict[str, torch.Tensor]:
@@ -75,7 +79,7 @@ def _dequantised(checkpoint: Checkpoint) -> dict[str, torch.Tensor]:
         if name.endswith("_blocks"):
             stem = name.removesuffix("_blocks")
             values = dequantize(tensor.data, tensors[f"{stem}_scales"].data)
-            state[stem] = torch.from_numpy(values).transpose(1, 2).contiguous()
+            state[stem] = torch.from_numpy(values).transpose(1, 2)
         elif not name.endswith("_scales"):
             state[name] = torch.from_numpy(from_bf16(tensor.data))
     return state

@@ -114,13 +114,13 @@ class NativeEngine:
     def _arrange(self) -> _native.Model | None:
         """Let generations join and leave; None if the worker has nothing left to do."""
         with self._lock:
-            self._live = [generation for generation in self._live if not generation.over]
+            if self._model is None:
+                self._turn_away()
+            self._live = [generation for generation in self._live if _stays(generation)]
             while self._waiting and len(self._live) < LIVE_GENERATIONS:
                 generation = self._waiting.popleft()
                 if not generation.over:
                     self._live.append(generation)
-            if self._model is None:
-                self._turn_away()
             if not self._live:
                 self._worker = None
                 return None
@@ -128,9 +128,14 @@ class NativeEngine:
 
     def _turn_away(self) -> None:
         closed = EngineError("the engine has been closed")
-        deliver((generation.mailbox, closed) for generation in (*self._live, *self._waiting))
-        self._live.clear()
-        self._waiting.clear()
+        deliver(_failed(generation, closed) for generation in (*self._live, *self._waiting))
+
+
+def _stays(generation: Generation) -> bool:
+    """Whether it takes part in another step; if not, its cache is freed at once."""
+    if generation.over:
+        generation.sequence.clear()
+    return not generation.over
 
 
 def native_model(checkpoint: Checkpoint, threads: int | None = None) -> _native.Model:

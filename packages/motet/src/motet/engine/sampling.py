@@ -77,7 +77,9 @@ def probabilities(scores: Floats, sampling: SamplingParameters) -> NDArray[np.fl
         border = np.partition(scores, -sampling.top_k)[-sampling.top_k]
         scores = np.where(scores >= border, scores, -np.inf)
     peak = scores.max()
-    shares: NDArray[np.float64] = np.exp((scores.astype(np.float64) - peak) / sampling.temperature)
+    with np.errstate(over="ignore"):  # at a temperature of almost 0: e^-inf is 0
+        exponents = (scores.astype(np.float64) - peak) / sampling.temperature
+    shares: NDArray[np.float64] = np.exp(exponents)
     if sampling.top_p < 1:
         candidates = np.flatnonzero(shares)
         candidates = candidates[np.argsort(-shares[candidates], kind="stable")]
