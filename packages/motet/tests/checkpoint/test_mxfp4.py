@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from motet.checkpoint import CheckpointError
@@ -98,6 +98,7 @@ def test_ties_go_to_the_even_code() -> None:
     assert np.array_equal(restored[0, 8:15], -restored[0, 1:8])
 
 
+@settings(deadline=None, derandomize=True)
 @given(
     arrays(np.uint8, (3, 2, 16)),
     arrays(np.uint8, (3, 2), elements=st.integers(0, 251)),
@@ -109,6 +110,7 @@ def test_what_is_representable_survives(blocks: np.ndarray, scales: np.ndarray) 
     assert np.array_equal(np.signbit(again), np.signbit(values))
 
 
+@settings(deadline=None, derandomize=True)
 @given(
     arrays(np.float32, (2, 64), elements=st.floats(allow_nan=False, allow_infinity=False, width=32))
 )

@@ -125,7 +125,9 @@ def _read_config(path: Path) -> tuple[Layout, ModelConfig] | None:
             return "original", ModelConfig.from_original(values)
         return "huggingface", ModelConfig.from_huggingface(values)
     except CheckpointError as error:
-        raise CheckpointError(f"{path}: {error}") from error
+        raise CheckpointError(
+            f"{path}: {error}; use the file published with the weights of a gpt-oss model"
+        ) from error
 
 
 def _check_agreement(path: Path, outer: ModelConfig, inner: ModelConfig) -> None:
