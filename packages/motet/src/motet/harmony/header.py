@@ -242,19 +242,26 @@ class _Reader:
             elif self._is_complete:
                 self._others.append(word)
                 text = rest
-            elif self._header.recipient and word in _COMMON_FORMATS:
-                self._header.content_type = self._header.content_type or word
+            elif self._takes_format() and word in _COMMON_FORMATS:
+                self._header.content_type = word
                 text = rest
             else:
                 self._header.rest += text
                 return
         self._header.rest += "" if self._is_complete else text
 
+    def _takes_format(self) -> bool:
+        return self._header.recipient is not None and self._header.content_type is None
+
     def _to(self, text: str) -> str:
+        """Take the recipient off the front, behind its `to=`; returns what follows."""
         name, rest = _split(text, _WORD if self._is_complete else _NAME)
+        if not name:
+            self._note(RepairKind.HEADER_LEFTOVER, "to=")
+            return text
         if earlier := self._header.recipient:
             self._note(RepairKind.REPEATED_RECIPIENT, "" if earlier == name else earlier)
-        self._header.recipient = printable(name) or self._header.recipient
+        self._header.recipient = printable(name)
         return rest
 
     def _sort_others(self) -> None:

@@ -100,6 +100,11 @@ class HarmonyParser:
         self._known = Known(tools, channels)
         self._events: list[HarmonyEvent] = []
         self._position = 0
+        self._role: Role | None = None
+        self._segments: list[Segment] = []
+        self._tokens: list[int] = []
+        self._texts: list[str] = []
+        self._repairs_before = 0
         self._read: Callable[[int, bytes | None], None] = self._between
         if role is not None:
             self._open_header(role)
@@ -180,7 +185,7 @@ class HarmonyParser:
     def _open_header(self, role: Role | None) -> None:
         self._role = role
         self._segments = [Segment()]
-        self._tokens: list[int] = []
+        self._tokens = []
         self._repairs_before = len(self.repairs)
         self._read = self._in_header
 
@@ -242,7 +247,7 @@ class HarmonyParser:
             self._repair(RepairKind.MISSING_MESSAGE)
         self._current = header
         self._utf8 = Utf8Reader()
-        self._texts: list[str] = []
+        self._texts = []
         self._read = self._in_text
         self._events.append(
             MessageStarted(

@@ -14,8 +14,9 @@ from typing import Any
 
 from motet.harmony.content import JsonSchema, ToolDescription, ToolNamespace
 
+_MAXIMUM_DEPTH = 64
 _MAXIMUM_REFERENCES = 1000
-"""References followed in one schema: a small schema can unfold to an exponentially large type."""
+"""Where types end in `any`: references can unfold a small schema to an endless or huge type."""
 
 _JSON_TYPES: dict[str, type | tuple[type, ...]] = {
     "string": str,
@@ -89,6 +90,7 @@ class _Writer:
         self._root = root
         self._open: list[str] = []
         self._followed = 0
+        self._depth = 0
 
     def type(self, schema: object, indent: str) -> str:
         """The type itself; lines after the first start with `indent`."""
@@ -96,28 +98,36 @@ class _Writer:
 
     def _alternatives(self, schema: object, indent: str) -> list[str]:
         """The members of the union that `schema` allows."""
-        if not isinstance(schema, Mapping):
+        if not isinstance(schema, Mapping) or self._depth >= _MAXIMUM_DEPTH:
             return ["any"]
-        if isinstance(schema.get("$ref"), str):
-            return self._reference(schema, indent)
-        types = self._members(schema, indent)
+        self._depth += 1
+        is_reference = isinstance(schema.get("$ref"), str)
+        types = (self._reference if is_reference else self._members)(schema, indent)
+        self._depth -= 1
         if schema.get("nullable") is True and "null" not in types and not _variants(schema):
             types.append("null")
         return types
 
     def _members(self, schema: Mapping[str, Any], indent: str) -> list[str]:
         if variants := _variants(schema):
-            return ["".join(f"\n{indent} | {self._variant(v, indent)}" for v in variants)]
+            lines = (self._variant(v, indent, _notes(v)) for v in variants)
+            return ["".join(f"\n{indent} | {line}" for line in lines)]
         if literals := _literals(schema):
             return literals
-        if variants := _nonempty_list(schema.get("anyOf")):
+        if kinds := _list(schema.get("type")):
+            return [self._basic({**schema, "type": kind}, indent) for kind in kinds]
+        if "type" in schema:
+            return [self._basic(schema, indent)]
+        return self._combination(schema, indent)
+
+    def _combination(self, schema: Mapping[str, Any], indent: str) -> list[str]:
+        """What a schema without a `type` of its own says by combining others."""
+        if variants := _list(schema.get("anyOf")):
             each = (self._alternatives(variant, indent) for variant in variants)
             return list(dict.fromkeys(name for names in each for name in names))
-        if parts := _nonempty_list(schema.get("allOf")):
+        if parts := _list(schema.get("allOf")):
             return [" & ".join(_grouped(self._alternatives(part, indent)) for part in parts)]
-        if kinds := _nonempty_list(schema.get("type")):
-            return [self._basic({**schema, "type": kind}, indent) for kind in kinds]
-        return [self._basic(schema, indent)]
+        return ["any"]
 
     def _basic(self, schema: Mapping[str, Any], indent: str) -> str:
         match schema.get("type"):
@@ -166,43 +176,26 @@ class _Writer:
 
     def _property(self, name: str, value: object, indent: str) -> str:
         schema = value if isinstance(value, Mapping) else {}
-        comment = _title(schema, indent)
+        title, description = _title(schema, indent), _comment(schema.get("description"), indent)
+        examples, defaults = _examples(schema, indent), _default(schema)
         if variants := _variants(schema):
-            return f"{comment}{self._union_property(name, schema, variants, indent)}"
-        comment = f"{_title(schema, indent)}{_comment(schema.get('description'), indent)}"
-        default = "".join(f" // {text}" for text in _default(schema))
-        examples = _examples(schema, indent)
+            lines = [f"{indent}// {text}\n" for text in defaults] + [f"{indent}{name}:\n"]
+            for variant in variants:
+                notes = _notes(variant, known=schema.get("description"), is_bare=True)
+                lines.append(f"{indent} | {self._variant(variant, indent, notes)}\n")
+            return f"{title}{examples}{description}{''.join(lines)}{indent},\n"
         kind = self.type(schema, f"{indent}    ")
-        return f"{comment}{examples}{indent}{name}: {kind},{default}\n"
+        default = "".join(f" // {text}" for text in defaults)
+        return f"{title}{description}{examples}{indent}{name}: {kind},{default}\n"
 
-    def _union_property(
-        self, name: str, schema: Mapping[str, Any], variants: list[object], indent: str
-    ) -> str:
-        """A `oneOf`: one line per variant. A description the first variant shares is its own."""
-        description = schema.get("description")
-        first = variants[0].get("description") if isinstance(variants[0], Mapping) else None
-        above = "" if description == first else _comment(description, indent)
-        lines = [f"{indent}// {text}\n" for text in _default(schema)]
-        lines.append(f"{indent}{name}:\n")
-        for variant in variants:
-            said = [description] + ([first] if above and variant is variants[0] else [])
-            lines.append(f"{indent} | {self._variant(variant, indent, said)}\n")
-        return f"{_examples(schema, indent)}{above}{''.join(lines)}{indent},\n"
-
-    def _variant(self, variant: object, indent: str, said: list[object] | None = None) -> str:
-        """One member of a `oneOf` and, behind it, what was not already `said` about it."""
+    def _variant(self, variant: object, indent: str, notes: list[str]) -> str:
+        """One member of a `oneOf` and the notes behind it."""
         kind = self.type(variant, f"{indent}   ")
-        schema = variant if isinstance(variant, Mapping) else {}
-        description = schema.get("description")
-        known = [] if said is None else said
-        notes = [" ".join(_lines(description))] if isinstance(description, str) else []
-        notes = [] if description in known else notes
-        notes += _default(schema)
         return f"{kind} // {' '.join(notes)}" if notes else kind
 
 
 def _variants(schema: Mapping[str, Any]) -> list[object]:
-    variants = _nonempty_list(schema.get("oneOf"))
+    variants = _list(schema.get("oneOf"))
     if variants and schema.get("nullable") is True:
         return [*variants, {"type": "null"}]
     return variants
@@ -210,7 +203,7 @@ def _variants(schema: Mapping[str, Any]) -> list[object]:
 
 def _literals(schema: Mapping[str, Any]) -> list[str]:
     """The values a `const` or `enum` allows and its `type` does not forbid."""
-    values = [schema["const"]] if "const" in schema else _nonempty_list(schema.get("enum"))
+    values = [schema["const"]] if "const" in schema else _list(schema.get("enum"))
     kinds = schema.get("type")
     names = kinds if isinstance(kinds, list) else [kinds]
     return [json_text(value) for value in values if _is_any_of(value, names)]
@@ -238,18 +231,27 @@ def _title(schema: Mapping[str, Any], indent: str) -> str:
 
 
 def _examples(schema: Mapping[str, Any], indent: str) -> str:
-    examples = _nonempty_list(schema.get("examples"))
+    examples = _list(schema.get("examples"))
     lines = [f"{indent}// - {json_text(example)}\n" for example in examples]
     return "".join([f"{indent}// Examples:\n", *lines]) if lines else ""
 
 
-def _default(schema: Mapping[str, Any]) -> list[str]:
-    """`default: …` if there is one; strings of an enum stand without quotes."""
+def _default(schema: Mapping[str, Any], *, is_bare: bool = True) -> list[str]:
+    """`default: …` if there is one; strings of an enum stand without quotes if `is_bare`."""
     if "default" not in schema:
         return []
     text = json_text(schema["default"])
-    is_bare = isinstance(schema["default"], str) and _nonempty_list(schema.get("enum"))
-    return [f"default: {text[1:-1] if is_bare else text}"]
+    is_name = isinstance(schema["default"], str) and _list(schema.get("enum"))
+    return [f"default: {text[1:-1] if is_bare and is_name else text}"]
+
+
+def _notes(variant: object, *, known: object = None, is_bare: bool = False) -> list[str]:
+    """What to say about one member of a `oneOf`, besides the description already `known`."""
+    schema = variant if isinstance(variant, Mapping) else {}
+    description = schema.get("description")
+    is_new = isinstance(description, str) and description != known
+    said = [" ".join(_lines(str(description)))] if is_new else []
+    return said + _default(schema, is_bare=is_bare)
 
 
 def _comment(text: object, indent: str) -> str:
@@ -266,5 +268,5 @@ def _lines(text: str) -> list[str]:
     return [line.removesuffix("\r") for line in lines]
 
 
-def _nonempty_list(value: object) -> list[Any]:
+def _list(value: object) -> list[Any]:
     return value if isinstance(value, list) else []
