@@ -29,6 +29,7 @@ _ADDRESSED = re.compile(r"\sto=\S")
 _COMMON_FORMATS = ("json", "code")
 _BUILTIN = ("python", "browser")
 _PEOPLE = frozenset(("all", *(role.value for role in Role)))
+_AUTHORS = {role: Author(role, "tool" if role is Role.TOOL else None) for role in Role}
 _SPEAKERS = frozenset(role.value for role in Role if role is not Role.TOOL)
 
 
@@ -127,7 +128,7 @@ class _Reader:
         self._known = known
         self._is_complete = is_complete
         self._others: list[str] = []
-        self._header = Header(_author(role or Role.ASSISTANT), is_complete)
+        self._header = Header(_AUTHORS[role or Role.ASSISTANT], is_complete)
 
     def read(self, segments: list[Segment]) -> Header:
         for segment in segments:
@@ -175,7 +176,9 @@ class _Reader:
         if role in _SPEAKERS:
             if colon and not name:
                 self._note(RepairKind.UNKNOWN_ROLE, colon)
-            self._header.author = Author(Role(role), printable(name) or None)
+            self._header.author = (
+                Author(Role(role), printable(name)) if name else _AUTHORS[Role(role)]
+            )
             return rest
         behind = word.removeprefix(Role.ASSISTANT)
         if behind != word and self._known.begins_with_channel(behind):
@@ -310,10 +313,6 @@ def _settle_channel(header: Header) -> None:
     elif (header.channel == FINAL and recipient) or (header.channel == ANALYSIS and is_function):
         header.notes.append((RepairKind.CALL_ON_WRONG_CHANNEL, header.channel))
         header.channel = COMMENTARY
-
-
-def _author(role: Role) -> Author:
-    return Author(role, Role.TOOL if role is Role.TOOL else None)
 
 
 def _split(text: str, pattern: re.Pattern[str] = _WORD) -> tuple[str, str]:

@@ -1,0 +1,380 @@
+"""The repair table: one or more cases for each kind, and docs/harmony.md lists them all."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+from harmony_cases import ids
+from motet.harmony import Message, RepairKind, Role, o200k_harmony, parse_tokens
+
+WORDS = o200k_harmony()
+DOCUMENT = Path(__file__).parents[4] / "docs" / "harmony.md"
+TESTS = Path(__file__).parent
+
+FINAL = Message.assistant("Hi")
+THOUGHT = Message.assistant("Hm", "analysis")
+CALL = Message.assistant("{}", "commentary", "functions.f", "<|constrain|>json")
+
+
+class Case(NamedTuple):
+    """What a model wrote, the messages it is read as, and the repairs noted, details after `:`."""
+
+    written: str
+    messages: list[Message]
+    repairs: list[str]
+    role: Role | None = Role.ASSISTANT
+    tools: frozenset[str] | None = None
+
+
+def call(recipient: str, content_type: str | None = None, channel: str = "commentary") -> Message:
+    return Message.assistant("{}", channel, recipient, content_type)
+
+
+CASES = {
+    # Between messages
+    "text where a start is expected": Case(
+        "<|channel|>analysis<|message|>Hm<|end|>The answer is 5.<|return|>",
+        [THOUGHT, Message.assistant("The answer is 5.")],
+        ["missing_start", "missing_role", "missing_channel", "missing_message"],
+    ),
+    "a header without start": Case(
+        "<|channel|>analysis<|message|>Hm<|end|>assistant<|channel|>final<|message|>Hi<|return|>",
+        [THOUGHT, FINAL],
+        ["missing_start"],
+    ),
+    "a channel where a start is expected": Case(
+        "<|channel|>analysis<|message|>Hm<|end|><|channel|>final<|message|>Hi<|return|>",
+        [THOUGHT, FINAL],
+        ["missing_start"],
+    ),
+    "space between messages": Case(
+        "<|channel|>analysis<|message|>Hm<|end|>\n<|start|>assistant<|channel|>final<|message|>Hi"
+        "<|return|>",
+        [THOUGHT, FINAL],
+        ["stray_space:\n"],
+    ),
+    "a call and then an end": Case(
+        "<|channel|>commentary to=functions.f <|constrain|>json<|message|>{}<|call|><|end|>",
+        [CALL],
+        ["stray_terminator:<|end|>"],
+    ),
+    # The speaker
+    "the start again": Case(
+        "<|start|>assistant<|channel|>final<|message|>Hi<|return|>", [FINAL], ["repeated_start"]
+    ),
+    "the start twice": Case(
+        "<|start|>assistant<|start|>assistant<|channel|>final<|message|>Hi<|return|>",
+        [FINAL],
+        ["repeated_start:assistant"],
+        role=None,
+    ),
+    "a start after an unused channel": Case(
+        "<|channel|>analysis<|start|>assistant<|channel|>final<|message|>Hi<|return|>",
+        [FINAL],
+        ["repeated_start:<|channel|>analysis"],
+    ),
+    "a start after a text without message token": Case(
+        "<|channel|>analysis Let me see.<|start|>assistant<|channel|>final<|message|>Hi<|return|>",
+        [Message.assistant("Let me see.", "analysis"), FINAL],
+        ["missing_message", "missing_end"],
+    ),
+    "the role again": Case(
+        " assistant<|channel|>final<|message|>Hi<|return|>", [FINAL], ["repeated_role"]
+    ),
+    "no role": Case(
+        "<|start|><|channel|>final<|message|>Hi<|return|>", [FINAL], ["missing_role"], role=None
+    ),
+    "an unknown role": Case(
+        "<|start|>bot<|channel|>final<|message|>Hi<|return|>",
+        [FINAL],
+        ["unknown_role:bot"],
+        role=None,
+    ),
+    "a role with an empty name": Case(
+        "<|start|>user:<|message|>Hi<|end|>",
+        [Message.user("Hi")],
+        ["unknown_role::"],
+        role=None,
+    ),
+    # The channel
+    "no channel": Case("<|message|>Hi<|return|>", [FINAL], ["missing_channel"]),
+    "a call without channel": Case(
+        " to=functions.f <|constrain|>json<|message|>{}<|call|>", [CALL], ["missing_channel"]
+    ),
+    "a builtin call without channel": Case(
+        " to=python code<|message|>{}<|call|>",
+        [call("python", "code", "analysis")],
+        ["missing_channel"],
+    ),
+    "a bare final": Case(" final<|message|>Hi<|return|>", [FINAL], ["missing_channel_mark"]),
+    "a channel that has grown onto the role": Case(
+        "<|start|>assistantfinal<|message|>Hi<|return|>",
+        [FINAL],
+        ["missing_channel_mark"],
+        role=None,
+    ),
+    "a call that has grown onto the role": Case(
+        "<|start|>assistantcommentary to=functions.f <|constrain|>json<|message|>{}<|call|>",
+        [CALL],
+        ["missing_channel_mark"],
+        role=None,
+    ),
+    "two channels": Case(
+        "<|channel|>commentary<|channel|>analysis<|message|>Hm<|end|>",
+        [THOUGHT],
+        ["repeated_channel:commentary"],
+    ),
+    "the channel again behind the tool's name": Case(
+        "<|channel|>commentary to=functions.f<|channel|>commentary <|constrain|>json<|message|>{}"
+        "<|call|>",
+        [CALL],
+        ["repeated_channel"],
+    ),
+    "a channel in other letters": Case(
+        "<|channel|>Final<|message|>Hi<|return|>", [FINAL], ["unknown_channel:Final"]
+    ),
+    "a channel behind a space": Case(
+        "<|channel|> final<|message|>Hi<|return|>", [FINAL], ["unknown_channel"]
+    ),
+    "a channel that has grown onto the content type": Case(
+        "<|channel|>finaljson<|message|>Hi<|return|>",
+        [Message.assistant("Hi", content_type="json")],
+        ["unknown_channel"],
+    ),
+    "a channel nobody knows": Case(
+        "<|channel|>reflection<|message|>Hi<|end|>",
+        [Message.assistant("Hi", "commentary")],
+        ["unknown_channel:reflection"],
+    ),
+    # The recipient
+    "a recipient without to": Case(
+        "<|channel|>commentary functions.f <|constrain|>json<|message|>{}<|call|>",
+        [CALL],
+        ["missing_to"],
+    ),
+    "two recipients": Case(
+        "<|channel|>commentary to=functions.g to=functions.f<|message|>{}<|call|>",
+        [call("functions.f")],
+        ["repeated_recipient:functions.g"],
+    ),
+    "a recipient without namespace, tools not known": Case(
+        "<|channel|>commentary to=f json<|message|>{}<|call|>",
+        [call("f", "json")],
+        ["unknown_recipient"],
+    ),
+    "a recipient without namespace, tools known": Case(
+        "<|channel|>commentary to=f json<|message|>{}<|call|>",
+        [call("functions.f", "json")],
+        ["unknown_recipient"],
+        tools=frozenset({"functions.f"}),
+    ),
+    "a function named like a builtin tool": Case(
+        "<|channel|>commentary to=python code<|message|>{}<|call|>",
+        [call("functions.python", "code")],
+        ["unknown_recipient"],
+        tools=frozenset({"functions.python"}),
+    ),
+    "a builtin tool called as a function": Case(
+        "<|channel|>commentary to=functions.browser.open<|message|>{}<|call|>",
+        [call("browser.open")],
+        ["unknown_recipient"],
+        tools=frozenset({"browser.open"}),
+    ),
+    "commentary to the assistant, then analysis": Case(
+        "<|channel|>commentary to=assistant<|channel|>analysis<|message|>Hm<|end|>",
+        [THOUGHT],
+        ["repeated_channel:commentary", "recipient_is_no_tool:assistant"],
+    ),
+    "an answer to the user": Case(
+        "<|channel|>final to=user<|message|>Hi<|return|>", [FINAL], ["recipient_is_no_tool:user"]
+    ),
+    "a function called in the analysis": Case(
+        "<|channel|>analysis to=functions.f <|constrain|>json<|message|>{}<|call|>",
+        [CALL],
+        ["call_on_wrong_channel:analysis"],
+    ),
+    "a function called in the answer": Case(
+        "<|channel|>final to=functions.f <|constrain|>json<|message|>{}<|call|>",
+        [CALL],
+        ["call_on_wrong_channel:final"],
+    ),
+    # What is left
+    "words in the header": Case(
+        "<|channel|>analysis We should think<|message|>Hm<|end|>",
+        [THOUGHT],
+        ["header_leftover:We should think"],
+    ),
+    "a format without name": Case(
+        "<|channel|>final <|constrain|><|message|>Hi<|return|>",
+        [FINAL],
+        ["header_leftover:<|constrain|>"],
+    ),
+    "a to without name": Case(
+        "<|channel|>final to=<|message|>Hi<|return|>", [FINAL], ["header_leftover:to="]
+    ),
+    # The text
+    "text behind the channel": Case(
+        "<|channel|>final The answer is 5.<|return|>",
+        [Message.assistant("The answer is 5.")],
+        ["missing_message"],
+    ),
+    "text that has grown onto the channel": Case(
+        "<|channel|>analysisWe need to think.<|end|>",
+        [Message.assistant("We need to think.", "analysis")],
+        ["unknown_channel", "missing_message"],
+    ),
+    "arguments behind the format": Case(
+        '<|channel|>commentary to=functions.f <|constrain|>json{"a": 1}<|call|>',
+        [Message.assistant('{"a": 1}', "commentary", "functions.f", "<|constrain|>json")],
+        ["missing_message"],
+    ),
+    "a call without text": Case(
+        "<|channel|>commentary to=functions.f<|call|>",
+        [Message.assistant("", "commentary", "functions.f")],
+        ["missing_message"],
+    ),
+    "text alone": Case(
+        "Hello,\n\nworld!",
+        [Message.assistant("Hello,\n\nworld!")],
+        ["missing_channel", "missing_message"],
+    ),
+    "one word alone": Case(
+        "579", [Message.assistant("579")], ["missing_channel", "missing_message"]
+    ),
+    "a long text alone": Case(
+        "Hello" + " world" * 500,
+        [Message.assistant("Hello" + " world" * 500)],
+        ["missing_channel", "missing_message"],
+    ),
+    "nothing between start and end": Case(
+        "<|start|>assistant<|end|><|start|>assistant<|channel|>final<|message|>Hi<|return|>",
+        [FINAL],
+        ["empty_message:assistant"],
+        role=None,
+    ),
+    "nothing at all": Case("", [], ["cut_in_header"]),
+    "cut in the channel": Case("<|channel|>comment", [], ["cut_in_header:<|channel|>comment"]),
+    "cut in the recipient": Case(
+        " to=functions.get_wea", [], ["cut_in_header: to=functions.get_wea"]
+    ),
+    "cut in a text behind the channel": Case(
+        "<|channel|>final The answer is",
+        [Message.assistant("The answer is")],
+        ["missing_message"],
+    ),
+    "the next message without end": Case(
+        "<|channel|>analysis<|message|>Hm<|start|>assistant<|channel|>final<|message|>Hi<|return|>",
+        [THOUGHT, FINAL],
+        ["missing_end"],
+    ),
+    "the next channel without end and start": Case(
+        "<|channel|>analysis<|message|>Hm<|channel|>final<|message|>Hi<|return|>",
+        [THOUGHT, FINAL],
+        ["missing_end"],
+    ),
+    "the end of all text": Case(
+        "<|channel|>final<|message|>Hi<|endoftext|>", [FINAL], ["missing_end"]
+    ),
+    "a call ended as a message": Case(
+        "<|channel|>commentary to=functions.f <|constrain|>json<|message|>{}<|end|>",
+        [CALL],
+        ["wrong_terminator"],
+    ),
+    "a message ended as a call": Case(
+        "<|channel|>final<|message|>Hi<|call|>", [FINAL], ["wrong_terminator"]
+    ),
+    # Tokens that stand for nothing
+    "the message token again": Case(
+        "<|channel|>final<|message|><|message|>H<|constrain|>i<|return|>",
+        [FINAL],
+        ["stray_special:<|message|>", "stray_special:<|constrain|>"],
+    ),
+    "the beginning of all text": Case(
+        "<|startoftext|><|channel|>final<|message|>Hi<|return|>",
+        [FINAL],
+        ["stray_special:<|startoftext|>"],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_departure_is_read_as_it_was_meant(name: str) -> None:
+    case = CASES[name]
+    result = parse_tokens(ids(WORDS, case.written), WORDS, case.role, tools=case.tools)
+    assert list(result.messages) == case.messages
+    noted = [f"{repair.kind}:{repair.detail}".removesuffix(":") for repair in result.repairs]
+    assert noted == [repair.removesuffix(":") for repair in case.repairs]
+    assert not result.is_well_formed
+
+
+@pytest.mark.parametrize("place", [0, 2, 4])
+def test_reserved_and_unknown_tokens_are_left_out(place: int) -> None:
+    tokens = ids(WORDS, "<|channel|>final<|message|>Hi<|return|>")
+    for token, noted in (
+        (200_000, (RepairKind.STRAY_SPECIAL, "<|reserved_200000|>")),
+        (999_999, (RepairKind.UNKNOWN_TOKEN, "999999")),
+        (-1, (RepairKind.UNKNOWN_TOKEN, "-1")),
+    ):
+        result = parse_tokens([*tokens[:place], token, *tokens[place:]], WORDS)
+        assert list(result.messages) == [FINAL]
+        kinds = {(repair.kind, repair.detail): repair.position for repair in result.repairs}
+        assert kinds[noted] == place
+
+
+def test_bytes_that_are_no_text_are_replaced_and_noted() -> None:
+    def wrong_bytes(*values: int) -> list[int]:
+        tokens = {WORDS.token_bytes(token): token for token in range(256)}
+        return [tokens[bytes([value])] for value in values]
+
+    header = ids(WORDS, "<|channel|>final<|message|>")
+    broken = [*header, *wrong_bytes(0xF0, 0x9F), *WORDS.encode("Hi"), WORDS.return_]
+    result = parse_tokens(broken, WORDS)
+    assert [message.text for message in result.messages] == ["\ufffdHi"]
+    assert [(r.kind, r.detail) for r in result.repairs] == [(RepairKind.INVALID_UTF8, "f09f")]
+    named = [WORDS.channel, *wrong_bytes(0xFF), *ids(WORDS, "x<|message|>Hi<|end|>")]
+    (repair,) = parse_tokens(named, WORDS).repairs
+    assert (repair.kind, repair.detail) == (RepairKind.UNKNOWN_CHANNEL, "\\xffx")
+
+
+def test_literal_control_text_is_cut_from_a_tools_name() -> None:
+    name = WORDS.encode(" to=functions.f<|channel|>commentary")
+    tokens = [
+        WORDS.channel,
+        *WORDS.encode("commentary"),
+        *name,
+        *ids(WORDS, "<|message|>{}<|call|>"),
+    ]
+    result = parse_tokens(tokens, WORDS)
+    assert list(result.messages) == [call("functions.f")]
+    (repair,) = result.repairs
+    assert (repair.kind, repair.detail) == (
+        RepairKind.HEADER_LEFTOVER,
+        "<|channel|>commentary",
+    )
+
+
+def test_the_repairs_of_a_message_cost_it_its_exact_tokens_only() -> None:
+    tokens = ids(WORDS, CASES["the next message without end"].written)
+    thought, answer = parse_tokens(tokens, WORDS).messages
+    assert thought.tokens is None
+    assert answer.tokens is not None
+
+
+def test_every_kind_has_a_case_and_a_row_in_the_document() -> None:
+    noted = {repair.partition(":")[0] for case in CASES.values() for repair in case.repairs}
+    tested_alone = {RepairKind.INVALID_UTF8, RepairKind.UNKNOWN_TOKEN}
+    assert noted | tested_alone == set(RepairKind)
+    text = DOCUMENT.read_text(encoding="utf-8")
+    assert re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE) == list(RepairKind)
+
+
+def test_every_test_the_document_names_exists() -> None:
+    sources = "".join(path.read_text(encoding="utf-8") for path in TESTS.glob("test_*.py"))
+    text = DOCUMENT.read_text(encoding="utf-8")
+    named = re.findall(r"`([^`]+)` \|$", text, re.MULTILINE)
+    assert len(named) > 50
+    for name in named:
+        assert f"def {name}(" in sources or f'"{name}": ' in sources, name
