@@ -35,42 +35,35 @@ LONG_BLANK = 50_000
 """Blanks of this many characters and more never reach tiktoken's expression."""
 
 # Unicode White_Space without \r and \n; Python's own \s would add U+001C to U+001F.
-_BLANK = "[\t\v\f \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]"
-_LONG_BLANK = re.compile(f"{_BLANK}{{{LONG_BLANK},}}")
+BLANK = "\t\v\f \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
 
 
 class BytePairEncoder:
     """Text to token ids, the id being the token's position in `tokens`."""
 
-    def __init__(self, tokens: Sequence[bytes]) -> None:
+    def __init__(self, tokens: Sequence[bytes], *, long_blank: int = LONG_BLANK) -> None:
+        """`tokens` must hold all single bytes; `long_blank` must be at least 2."""
         ranks = {token: rank for rank, token in enumerate(tokens)}
         self._encoding = tiktoken.Encoding(
             "motet", pat_str=O200K_PATTERN, mergeable_ranks=ranks, special_tokens={}
         )
+        self._long_blank = re.compile(f"[{BLANK}]{{{long_blank},}}")
 
     def encode(self, text: str) -> list[int]:
         """The ids of `text`; a lone surrogate, which no UTF-8 can carry, counts as U+FFFD."""
-        if len(text) < LONG_BLANK:
-            return self._encoding.encode_ordinary(text)
         ids: list[int] = []
-        for part, is_piece in _parts(text):
-            if is_piece:
-                ids += self._encoding._encode_single_piece(part)
-            else:
-                ids += self._encoding.encode_ordinary(part)
-        return ids
+        position = 0
+        for start, end in self._long_blanks(text):
+            ids += self._encoding.encode_ordinary(text[position:start])
+            ids += self._encoding._encode_single_piece(text[start:end])
+            position = end
+        return ids + self._encoding.encode_ordinary(text[position:])
 
-
-def _parts(text: str) -> Iterator[tuple[str, bool]]:
-    """Cut `text` at the edges of its long blanks: (part, whether it is exactly one piece)."""
-    position = 0
-    for blank in _LONG_BLANK.finditer(text):
-        start, end = blank.span()
-        if text[end : end + 1] in ("\r", "\n"):
-            continue
-        if end < len(text):
-            end -= 1
-        yield text[position:start], False
-        yield text[start:end], True
-        position = end
-    yield text[position:], False
+    def _long_blanks(self, text: str) -> Iterator[tuple[int, int]]:
+        """Where the pieces begin and end that are long blanks."""
+        for match in self._long_blank.finditer(text):
+            start, end = match.span()
+            if end == len(text):
+                yield start, end
+            elif text[end] not in "\r\n":
+                yield start, end - 1
