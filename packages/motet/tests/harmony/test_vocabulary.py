@@ -18,16 +18,6 @@ NAMES = [
     *("startoftext", "endoftext", "return", "constrain", "channel"),
     *("start", "end", "message", "call"),
 ]
-    "startoftext",
-    "endoftext",
-    "return",
-    "constrain",
-    "channel",
-    "start",
-    "end",
-    "message",
-    "call",
-]
 
 
 def test_embedded_ranks_are_openais_file(rank_file: Path) -> None:
