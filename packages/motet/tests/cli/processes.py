@@ -31,11 +31,11 @@ def motet(*arguments: str | Path, stdin: str | bytes = b"") -> subprocess.Comple
 class Terminal:
     """The command in a terminal of its own: type into it, wait for what the screen says."""
 
-    def __init__(self, *arguments: str | Path) -> None:
+    def __init__(self, command: list[str]) -> None:
         self._ours, theirs = pty.openpty()
         fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 100, 0, 0))
         self._process = subprocess.Popen(
-            [*COMMAND, *map(str, arguments)],
+            command,
             stdin=theirs,
             stdout=theirs,
             stderr=theirs,
@@ -44,6 +44,7 @@ class Terminal:
             preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
         )
         os.close(theirs)
+        self._seen = 0
         self.raw = ""
 
     def type(self, text: str) -> None:
@@ -73,8 +74,6 @@ class Terminal:
     def text(self) -> str:
         """Everything shown so far, without escape sequences."""
         return ESCAPES.sub("", self.raw).replace("\r", "")
-
-    _seen = 0
 
     def _read(self, seconds: float) -> None:
         ready, _, _ = select.select([self._ours], [], [], seconds)

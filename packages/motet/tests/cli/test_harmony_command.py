@@ -6,12 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from motet.harmony import Vocabulary
 from openai_harmony import Conversation as OracleConversation
 from openai_harmony import HarmonyEncoding
 from openai_harmony import Role as OracleRole
 from processes import COMMAND, motet
-
-from motet.harmony import Vocabulary
 
 CONVERSATION: dict[str, Any] = {
     "messages": [
@@ -45,7 +44,7 @@ def test_render_prints_the_tokens_openai_harmony_makes(
     done = motet(
         "harmony", "render", "--retention", "reference", *options, stdin=json.dumps(CONVERSATION)
     )
-    oracle = OracleConversation.from_dict(CONVERSATION)
+    oracle = OracleConversation.from_json(json.dumps(CONVERSATION))
     role = [OracleRole.ASSISTANT] if "completion" in method else []
     expected = getattr(harmony_oracle, method)(oracle, *role)
     answer = json.loads(done.stdout)
@@ -70,14 +69,14 @@ def test_parse_reads_what_render_wrote() -> None:
     assert parsed["messages"][2]["content"] == [
         {"type": "text", "text": CONVERSATION["messages"][2]["content"]}
     ]
-    OracleConversation.from_dict({"messages": parsed["messages"]})
+    OracleConversation.from_json(json.dumps({"messages": parsed["messages"]}))
 
 
 def test_parse_reads_a_completion_in_a_vocabulary_of_its_own_and_tells_its_repairs(
     random_model: Path, small_vocabulary: Vocabulary
 ) -> None:
     words = small_vocabulary
-    tokens = [words.channel, *words.encode("final"), words.message, *words.encode("Hello")]
+    tokens = [*words.encode("final"), words.message, *words.encode("Hello"), words.return_]
     done = motet("harmony", "parse", "--vocabulary", random_model, stdin=json.dumps(tokens))
     answer = json.loads(done.stdout)
     assert answer["messages"] == [

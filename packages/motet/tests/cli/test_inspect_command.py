@@ -5,9 +5,8 @@ import shutil
 from pathlib import Path
 
 import pytest
-from processes import motet
-
 from motet.harmony import Vocabulary
+from processes import motet
 
 
 def test_a_whole_checkpoint(random_model: Path, small_vocabulary: Vocabulary) -> None:

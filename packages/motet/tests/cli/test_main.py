@@ -4,10 +4,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import motet as package
 import pytest
 from processes import COMMAND, motet
-
-import motet as package
 
 
 def test_version_needs_nothing_heavy() -> None:
@@ -20,7 +19,13 @@ def test_version_needs_nothing_heavy() -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    [["sing"], ["--sing"], ["generate", "--effort", "huge", "Hi"], ["inspect"], ["harmony", "sing"]],
+    [
+        ["sing"],
+        ["--sing"],
+        ["generate", "--effort", "huge", "Hi"],
+        ["inspect"],
+        ["harmony", "sing"],
+    ],
 )
 def test_wrong_use_is_explained(arguments: list[str]) -> None:
     done = motet(*arguments)

@@ -14,8 +14,7 @@ from rich.text import Text
 from motet import __version__
 from motet.cli.answers import Answer, Outcome, PlainAnswer, TerminalAnswer, play
 from motet.cli.documents import decode
-from motet.cli.models import Model
-from motet.cli.session import Session
+from motet.cli.session import Model, Session
 from motet.cli.terminal import complain, note, printable
 from motet.errors import MotetError
 

@@ -1,9 +1,53 @@
-"""A conversation with a model over many turns, and what a person can do to it besides talking."""
+"""A model that is ready to answer, and a conversation with it over many turns."""
+
+from dataclasses import dataclass, field, replace
+from datetime import date
 
 from motet.agent import Turn, TurnOptions
-from motet.cli.models import Model
-from motet.engine import SamplingParameters
-from motet.harmony import Conversation, Message
+from motet.engine import Engine, SamplingParameters
+from motet.harmony import (
+    Conversation,
+    DeveloperContent,
+    Message,
+    ReasoningEffort,
+    SystemContent,
+    Vocabulary,
+)
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model that is ready to answer, and what it does by default.
+
+    `title` names it for a person; `skills` is one sentence on what it can do, if that is little.
+    """
+
+    engine: Engine
+    vocabulary: Vocabulary
+    title: str
+    skills: str | None = None
+    sampling: SamplingParameters = field(default_factory=SamplingParameters)
+    dated: bool = True
+
+    def sampled(self, temperature: float | None, seed: int | None) -> SamplingParameters:
+        """The model's own sampling with what a person set instead."""
+        if temperature is None:
+            temperature = self.sampling.temperature
+        return replace(self.sampling, temperature=temperature, seed=seed)
+
+    def opening(self, effort: str, developer: str | None) -> Conversation:
+        """The messages a conversation starts with."""
+        system = self.system(effort)
+        if not developer:
+            return Conversation((system,))
+        return Conversation((system, Message.developer(DeveloperContent(instructions=developer))))
+
+    def system(self, effort: str) -> Message:
+        """The system message for a reasoning effort; the date only for a model that reads it."""
+        today = date.today().isoformat() if self.dated else None
+        return Message.system(
+            SystemContent(reasoning_effort=ReasoningEffort(effort), conversation_start_date=today)
+        )
 
 
 class Session:
