@@ -53,15 +53,16 @@ class Known:
     channels: Collection[str]
 
     def channel_at_start(self, text: str) -> str | None:
-        """The channel whose name begins `text`, whatever the case."""
+        """The channel whose name begins `text`, whatever the case; the longest if several do."""
         lowered = text.lower()
-        return next((name for name in self.channels if lowered.startswith(name)), None)
+        found = [name for name in self.channels if lowered.startswith(name.lower())]
+        return max(found, key=len, default=None)
 
     def begins_with_channel(self, text: str) -> bool:
         """Whether `text` begins with a channel's name as a word: `final`, `analysisWe`."""
         text = text.lstrip()
-        name = next((name for name in self.channels if text.startswith(name)), "")
-        return bool(name) and not text[len(name) : len(name) + 1].islower()
+        name = self.channel_at_start(text)
+        return name is not None and text.startswith(name) and not text[len(name) :][:1].islower()
 
     def is_tool(self, name: str) -> bool:
         """Whether calls to `name` are plausible."""
@@ -100,8 +101,14 @@ def read_header(
     return _Reader(role, known, is_complete).read(segments)
 
 
-def settle(header: Header, known: Known) -> None:
-    """Give an assistant's message the recipient and channel it must have."""
+def settle(header: Header, known: Known, *, is_completion: bool) -> None:
+    """Give an assistant's message the recipient and channel it must have.
+
+    In a completion all messages are the assistant's, whoever it pretends to be: it has no say in
+    what a system or a user said, nor in what a tool answered.
+    """
+    if is_completion and header.author.role is not Role.ASSISTANT:
+        _settle_author(header)
     if header.author.role is Role.ASSISTANT:
         _settle_recipient(header, known)
         _settle_channel(header)
@@ -285,6 +292,14 @@ class _Reader:
 def _is_format(words: list[str]) -> bool:
     is_only = len(words) == 1 and _FORMAT.fullmatch(words[0]) is not None
     return is_only or words[-1] in _COMMON_FORMATS
+
+
+def _settle_author(header: Header) -> None:
+    author = header.author
+    words = (author.name or author.role, header.recipient, header.channel)
+    header.notes.append((RepairKind.FOREIGN_ROLE, " ".join(word for word in words if word)))
+    header.author = _AUTHORS[Role.ASSISTANT]
+    header.recipient, header.channel = None, COMMENTARY
 
 
 def _settle_recipient(header: Header, known: Known) -> None:

@@ -98,6 +98,7 @@ class HarmonyParser:
         self._vocabulary = vocabulary
         self._names = {token: name for name, token in vocabulary.special.items()}
         self._known = Known(tools, channels)
+        self._is_completion = role is Role.ASSISTANT
         self._events: list[HarmonyEvent] = []
         self._position = 0
         self._role: Role | None = None
@@ -240,7 +241,7 @@ class HarmonyParser:
         self._read = self._between
 
     def _open_message(self, header: Header) -> None:
-        settle(header, self._known)
+        settle(header, self._known, is_completion=self._is_completion)
         for kind, detail in header.notes:
             self._repair(kind, detail)
         if not header.is_complete:

@@ -20,6 +20,7 @@ class RepairKind(StrEnum):
     MISSING_ROLE = "missing_role"
     REPEATED_ROLE = "repeated_role"
     UNKNOWN_ROLE = "unknown_role"
+    FOREIGN_ROLE = "foreign_role"
     MISSING_CHANNEL = "missing_channel"
     MISSING_CHANNEL_MARK = "missing_channel_mark"
     REPEATED_CHANNEL = "repeated_channel"
