@@ -1,0 +1,69 @@
+"""An endless, reproducible, resumable stream of batches of examples of similar length."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from random import Random
+from typing import Any
+
+from motet.harmony import Vocabulary
+from motet.training.conversations import Example, make_example, make_situation
+from motet.training.exercise import Split
+
+WIDTHS = (128, 160, 192, 224, 256, 320, 384, 448, 512, 640, 768)
+"""Row lengths; a longer example is left out. Few shapes, so that kernels are compiled once."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Rows of width + 1 ids (each predicts the next), whether to learn each id, each row's task."""
+
+    ids: list[list[int]]
+    learned: list[list[bool]]
+    tasks: list[str]
+
+
+@dataclass
+class BatchStream:
+    """Batches of about `tokens` ids each, from training problems drawn with `seed`."""
+
+    vocabulary: Vocabulary
+    seed: int
+    tokens: int
+    _random: Random = field(init=False)
+    _waiting: dict[int, list[tuple[str, Example]]] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._random = Random(self.seed)
+        self._waiting = {width: [] for width in WIDTHS}
+
+    def next(self) -> Batch:
+        """The next batch."""
+        while True:
+            situation = make_situation(self._random, self.vocabulary, Split.TRAIN)
+            example = make_example(situation, self.vocabulary)
+            width = next((width for width in WIDTHS if len(example.ids) <= width + 1), None)
+            if width is None:
+                continue
+            rows = self._waiting[width]
+            rows.append((situation.exercise.task, example))
+            if len(rows) >= self.tokens // width:
+                self._waiting[width] = []
+                return self._batch(rows, width)
+
+    def state(self) -> Any:
+        """What `restore` needs to go on from here."""
+        return self._random.getstate(), self._waiting
+
+    def restore(self, state: Any) -> None:
+        """Go on from a `state`."""
+        random_state, self._waiting = state
+        self._random.setstate(random_state)
+
+    def _batch(self, rows: list[tuple[str, Example]], width: int) -> Batch:
+        padding = self.vocabulary.endoftext
+        return Batch(
+            ids=[each.ids + [padding] * (width + 1 - len(each.ids)) for _, each in rows],
+            learned=[each.learned + [False] * (width + 1 - len(each.ids)) for _, each in rows],
+            tasks=[task for task, _ in rows],
+        )

@@ -1,0 +1,146 @@
+"""Measure the nano model with Motet's own engine and write the table into its model card.
+
+`python -m motet.training.evaluate_nano` asks held-out problems in fresh surroundings: per task and
+effort `--prompts` at temperature 0, graded for exact answers, and `--samples` at temperature 1.0,
+whose form is checked. An answer counts only if its harmony needs no repair.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+
+from motet.checkpoint import open_checkpoint
+from motet.engine import GenerationRequest, NativeEngine, SamplingParameters
+from motet.harmony import Conversation, ReasoningEffort, Vocabulary, render_for_completion
+from motet.nano import embedded_nano_path
+from motet.training.conversations import Situation, make_situation, result_ids
+from motet.training.exercise import Split
+from motet.training.grading import is_right_answer, is_right_call, is_well_formed
+from motet.training.tasks import TASKS
+
+SEED = 500_000_000
+MAXIMUM_TOKENS = 700
+CONCURRENT = 32
+BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How one situation went."""
+
+    right: bool
+    well_formed: bool
+
+
+@dataclass(frozen=True)
+class Row:
+    """Shares over all situations of one task and effort, in percent."""
+
+    task: str
+    effort: ReasoningEffort
+    right: float
+    well_formed: float
+    right_sampled: float
+    well_formed_sampled: float
+
+
+class Examiner:
+    """Puts situations to one engine."""
+
+    def __init__(self, engine: NativeEngine, vocabulary: Vocabulary) -> None:
+        self._engine, self._vocabulary = engine, vocabulary
+        self._places = asyncio.Semaphore(CONCURRENT)
+
+    async def examine(self, situation: Situation, sampling: SamplingParameters) -> Outcome:
+        """Let the model answer, with the function's result if it called the right one."""
+        vocabulary, exercise = self._vocabulary, situation.exercise
+        async with self._places:
+            prompt = render_for_completion(Conversation(situation.messages), vocabulary)
+            answer = await self._complete(prompt, sampling)
+            well_formed = is_well_formed(answer, vocabulary)
+            if exercise.call:
+                if not is_right_call(answer, exercise.call, vocabulary):
+                    return Outcome(False, well_formed)
+                prompt = [*prompt, *answer, *result_ids(exercise.call, vocabulary)]
+                answer = await self._complete(prompt, sampling)
+                well_formed = well_formed and is_well_formed(answer, vocabulary)
+            return Outcome(is_right_answer(answer, exercise, vocabulary), well_formed)
+
+    async def _complete(self, prompt: list[int], sampling: SamplingParameters) -> list[int]:
+        request = GenerationRequest(prompt, sampling, MAXIMUM_TOKENS, self._vocabulary.stop_ids)
+        return [token async for part in self._engine.generate(request) for token in part.tokens]
+
+
+async def measure(
+    examiner: Examiner, vocabulary: Vocabulary, task: str, effort: ReasoningEffort, prompts: int, samples: int
+) -> Row:
+    """The row of one task and effort."""
+    random = Random(f"{SEED} {task} {effort}")
+    situations = [make_situation(random, vocabulary, Split.VALIDATION, task, effort) for _ in range(prompts)]
+    greedy = SamplingParameters(temperature=0)
+    first = await asyncio.gather(*(examiner.examine(each, greedy) for each in situations))
+    chosen = [SamplingParameters(temperature=1.0, seed=SEED + index) for index in range(samples)]
+    pairs = zip(situations, chosen, strict=False)
+    second = await asyncio.gather(*(examiner.examine(each, sampling) for each, sampling in pairs))
+    return Row(task, effort, *_shares(first), *_shares(second))
+
+
+def table(rows: list[Row], prompts: int, samples: int) -> str:
+    """The rows in Markdown."""
+    head = (
+        f"Held-out problems through Motet's engine: {prompts} prompts per row at temperature 0,"
+        f" {samples} at temperature 1.0. All numbers in percent.\n\n"
+        "| task | effort | right | well-formed | right at 1.0 | well-formed at 1.0 |\n|---|---|--:|--:|--:|--:|\n"
+    )
+    lines = (
+        f"| {row.task} | {row.effort} | {row.right:.1f} | {row.well_formed:.1f} | {row.right_sampled:.1f} | {row.well_formed_sampled:.1f} |\n"
+        for row in rows
+    )
+    return head + "".join(lines)
+
+
+def write_between_markers(path: Path, text: str) -> None:
+    """Replace what stands between the two markers of a Markdown file."""
+    before, _, rest = path.read_text(encoding="utf-8").partition(BEGIN)
+    _, _, after = rest.partition(END)
+    path.write_text(f"{before}{BEGIN}\n{text}{END}{after}", encoding="utf-8")
+
+
+def _shares(outcomes: list[Outcome]) -> tuple[float, float]:
+    count = max(1, len(outcomes))
+    return 100 * sum(each.right for each in outcomes) / count, 100 * sum(each.well_formed for each in outcomes) / count
+
+
+async def _main(arguments: argparse.Namespace) -> None:
+    checkpoint = open_checkpoint(arguments.model)
+    engine = NativeEngine(checkpoint, threads=arguments.threads)
+    examiner, rows = Examiner(engine, checkpoint.vocabulary), []
+    for task in arguments.tasks:
+        for effort in reversed(ReasoningEffort):
+            rows.append(await measure(examiner, checkpoint.vocabulary, task, effort, arguments.prompts, arguments.samples))
+            print(rows[-1], flush=True)
+    await engine.close()
+    text = table(rows, arguments.prompts, arguments.samples)
+    print(text)
+    if arguments.card:
+        write_between_markers(arguments.card, text)
+
+
+def main() -> None:
+    """Read the options and measure."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", type=Path, default=embedded_nano_path())
+    parser.add_argument("--prompts", type=int, default=500)
+    parser.add_argument("--samples", type=int, default=200)
+    parser.add_argument("--tasks", nargs="+", default=list(TASKS), choices=list(TASKS))
+    parser.add_argument("--threads", type=int, default=None)
+    parser.add_argument("--card", type=Path, default=None, help="the model card to write the table into")
+    asyncio.run(_main(parser.parse_args()))
+
+
+if __name__ == "__main__":
+    main()
