@@ -22,23 +22,32 @@ struct Softmax {
     alignas(64) float mixed[Heads][kMaximumHeadDim];
 };
 
+// Scores of `Vectors * kLanes` positions from number i.
+template <int Heads, int Vectors>
+inline void score_some(Softmax<Heads>& state, const float* queries, size_t head_dim,
+                       const float* keys, size_t i) {
+    Floats scores[Heads][Vectors] = {};
+    for (size_t d = 0; d < head_dim; ++d)
+        for (int v = 0; v < Vectors; ++v) {
+            const Floats key = load_floats(keys + d * kBlockPositions + i + v * kLanes);
+            for (int h = 0; h < Heads; ++h)
+                scores[h][v] = fma(broadcast(queries[h * head_dim + d]), key, scores[h][v]);
+        }
+    for (int h = 0; h < Heads; ++h)
+        for (int v = 0; v < Vectors; ++v) store(state.weights[h] + i + v * kLanes, scores[h][v]);
+}
+
 // Scores of the positions begin..end of a block; everything outside is minus infinity.
 template <int Heads>
 inline void score(Softmax<Heads>& state, const float* queries, size_t head_dim, const float* keys,
                   size_t begin, size_t end) {
-    const size_t aligned = begin / kLanes * kLanes;
-    for (size_t i = aligned; i < end; i += kLanes) {
-        Floats scores[Heads] = {};
-        for (size_t d = 0; d < head_dim; ++d) {
-            const Floats key = load_floats(keys + d * kBlockPositions + i);
-            for (int h = 0; h < Heads; ++h)
-                scores[h] = fma(broadcast(queries[h * head_dim + d]), key, scores[h]);
-        }
-        for (int h = 0; h < Heads; ++h) store(state.weights[h] + i, scores[h]);
-    }
+    size_t i = begin / kLanes * kLanes;
+    for (; i + kLanes < end; i += 2 * kLanes)
+        score_some<Heads, 2>(state, queries, head_dim, keys, i);
+    if (i < end) score_some<Heads, 1>(state, queries, head_dim, keys, i);
     for (int h = 0; h < Heads; ++h) {
-        for (size_t i = 0; i < begin; ++i) state.weights[h][i] = kMinusInfinity;
-        for (size_t i = end; i < kBlockPositions; ++i) state.weights[h][i] = kMinusInfinity;
+        for (size_t j = 0; j < begin; ++j) state.weights[h][j] = kMinusInfinity;
+        for (size_t j = end; j < kBlockPositions; ++j) state.weights[h][j] = kMinusInfinity;
     }
 }
 
@@ -68,20 +77,32 @@ inline void weigh(Softmax<Heads>& state, size_t stride, size_t begin, size_t end
     }
 }
 
-// Adds the weighted values of the positions begin..end.
+// Adds the weighted values of the positions begin..end: `Vectors * kLanes` dimensions from d.
+template <int Heads, int Vectors>
+inline void mix_some(Softmax<Heads>& state, const float* values, size_t stride, size_t begin,
+                     size_t end, size_t d) {
+    Floats mixed[Heads][Vectors];
+    for (int h = 0; h < Heads; ++h)
+        for (int v = 0; v < Vectors; ++v)
+            mixed[h][v] = load_floats(state.mixed[h] + d + v * kLanes);
+    for (size_t i = begin; i < end; ++i)
+        for (int v = 0; v < Vectors; ++v) {
+            const Floats value = load_floats(values + i * stride + d + v * kLanes);
+            for (int h = 0; h < Heads; ++h)
+                mixed[h][v] = fma(broadcast(state.weights[h][i]), value, mixed[h][v]);
+        }
+    for (int h = 0; h < Heads; ++h)
+        for (int v = 0; v < Vectors; ++v)
+            store(state.mixed[h] + d + v * kLanes, mixed[h][v]);
+}
+
 template <int Heads>
 inline void mix(Softmax<Heads>& state, const float* values, size_t stride, size_t begin,
                 size_t end) {
-    for (size_t d = 0; d < stride; d += kLanes) {
-        Floats mixed[Heads];
-        for (int h = 0; h < Heads; ++h) mixed[h] = load_floats(state.mixed[h] + d);
-        for (size_t i = begin; i < end; ++i) {
-            const Floats value = load_floats(values + i * stride + d);
-            for (int h = 0; h < Heads; ++h)
-                mixed[h] = fma(broadcast(state.weights[h][i]), value, mixed[h]);
-        }
-        for (int h = 0; h < Heads; ++h) store(state.mixed[h] + d, mixed[h]);
-    }
+    size_t d = 0;
+    for (; d + kLanes < stride; d += 2 * kLanes)
+        mix_some<Heads, 2>(state, values, stride, begin, end, d);
+    if (d < stride) mix_some<Heads, 1>(state, values, stride, begin, end, d);
 }
 
 template <int Heads>
@@ -117,7 +138,11 @@ void attend(const AttentionJob& job, size_t first_head) {
 void attention(const AttentionJob& job) {
     size_t head = 0;
     for (; head + 4 <= job.heads; head += 4) attend<4>(job, head);
-    for (; head < job.heads; ++head) attend<1>(job, head);
+    switch (job.heads - head) {
+        case 3: attend<3>(job, head); break;
+        case 2: attend<2>(job, head); break;
+        case 1: attend<1>(job, head); break;
+    }
 }
 
 }  // namespace motet::MOTET_ISA

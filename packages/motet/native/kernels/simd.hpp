@@ -43,7 +43,15 @@ inline Floats load_floats(const float* from) { return load<Floats>(from); }
 
 inline void store(float* to, Floats value) { __builtin_memcpy(to, &value, sizeof value); }
 
-inline Floats broadcast(float value) { return Floats{} + value; }
+inline Floats broadcast(float value) {
+#if defined(__AVX512F__)
+    return (Floats)_mm512_set1_ps(value);
+#elif defined(__AVX2__)
+    return (Floats)_mm256_set1_ps(value);
+#else
+    return Floats{value, value, value, value};
+#endif
+}
 
 inline Floats load_bf16(const Bf16* from) {
     return (Floats)(__builtin_convertvector(load<Halves>(from), Words) << 16);

@@ -187,14 +187,14 @@ async def test_a_broken_constraint_takes_no_other_generation_with_it(engine: Nat
     assert await freed(engine)
 
 
-@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("a bug")])
+@pytest.mark.parametrize("error", [MemoryError, RuntimeError])
 async def test_a_failing_step_reaches_the_callers_and_leaves_the_engine_usable(
-    engine: NativeEngine, error: Exception, monkeypatch: pytest.MonkeyPatch
+    engine: NativeEngine, error: type[Exception], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected = await collect(engine, request(maximum_tokens=5))
 
     def fail(*_: object) -> None:
-        raise error
+        raise error("a bug")
 
     with monkeypatch.context() as broken:
         broken.setattr("motet.engine.native.plan_step", fail)
