@@ -250,9 +250,9 @@ def test_every_truncation_of_valid_tokens_keeps_what_came_before() -> None:
 
 def test_time_is_linear_in_the_text() -> None:
     def seconds(tokens: list[int]) -> float:
-        start = time.perf_counter()
+        start = time.process_time()
         parse_tokens(tokens, WORDS)
-        return time.perf_counter() - start
+        return time.process_time() - start
 
     header = ids(WORDS, "<|channel|>final<|message|>")
     word = WORDS.encode(" word\n")
