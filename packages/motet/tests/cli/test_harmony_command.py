@@ -53,14 +53,10 @@ def test_render_prints_the_tokens_openai_harmony_makes(
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_retention_all_keeps_the_chain_of_thought(tmp_path: Path) -> None:
+def test_parse_reads_what_render_wrote(tmp_path: Path) -> None:
     file = tmp_path / "conversation.json"
     file.write_text(json.dumps(CONVERSATION), encoding="utf-8")
-    assert "Hm." in motet("harmony", "render", "--retention", "all", file).stdout
-
-
-def test_parse_reads_what_render_wrote() -> None:
-    rendered = motet("harmony", "render", "--retention", "all", stdin=json.dumps(CONVERSATION))
+    rendered = motet("harmony", "render", "--retention", "all", file)
     parsed = json.loads(motet("harmony", "parse", stdin=rendered.stdout).stdout)
     assert parsed["repairs"] == []
     assert [message["role"] for message in parsed["messages"]] == [

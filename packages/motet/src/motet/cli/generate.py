@@ -1,11 +1,13 @@
 """`motet generate`: one prompt in, the final answer alone on standard output."""
 
+import sys
 from typing import Annotated
 
 import typer
 
 from motet.cli.documents import InputError, decode, read_source
 from motet.cli.options import Developer, Effort, MaximumTokens, ModelPath, Seed, Temperature
+from motet.cli.terminal import note
 
 
 def generate(
@@ -28,6 +30,8 @@ def generate(
     Exit code 3 means that the model called a function, 4 that it gave no whole final answer; what
     it did say is printed all the same.
     """
+    if prompt is None and sys.stdin.isatty():
+        note("Type the prompt, then Ctrl-D.")
     question = prompt if prompt is not None else decode(read_source(None))
     if not question.strip():
         raise InputError("The prompt is empty.")
