@@ -18,7 +18,7 @@ BROKEN = st.lists(
 ).map(b"".join)
 
 often = settings(
-    max_examples=1000, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck)
+    max_examples=400, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck)
 )
 
 

@@ -34,8 +34,10 @@ O200K_PATTERN = "|".join(
 LONG_BLANK = 50_000
 """Blanks of this many characters and more never reach tiktoken's expression."""
 
-# Unicode White_Space without \r and \n; Python's own \s would add U+001C to U+001F.
-BLANK = "\t\v\f \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
+# Unicode White_Space without \r and \n; Python's own whitespace would add U+001C to U+001F.
+BLANKS = "\t\v\f \x85\xa0\u1680" + "".join(map(chr, range(0x2000, 0x200B)))
+BLANKS += "\u2028\u2029\u202f\u205f\u3000"
+_blank = re.compile(f"[{BLANKS}]*")
 
 
 class BytePairEncoder:
@@ -47,23 +49,43 @@ class BytePairEncoder:
         self._encoding = tiktoken.Encoding(
             "motet", pat_str=O200K_PATTERN, mergeable_ranks=ranks, special_tokens={}
         )
-        self._long_blank = re.compile(f"[{BLANK}]{{{long_blank},}}")
+        self._long_blank = long_blank
 
     def encode(self, text: str) -> list[int]:
         """The ids of `text`; a lone surrogate, which no UTF-8 can carry, counts as U+FFFD."""
         ids: list[int] = []
         position = 0
-        for start, end in self._long_blanks(text):
+        for start, end in _long_blanks(text, self._long_blank):
+            if end == len(text):
+                piece_end = end
+            elif text[end] in "\r\n":
+                continue
+            else:
+                piece_end = end - 1
             ids += self._encoding.encode_ordinary(text[position:start])
-            ids += self._encoding._encode_single_piece(text[start:end])
-            position = end
+            ids += self._encoding._encode_single_piece(text[start:piece_end])
+            position = piece_end
         return ids + self._encoding.encode_ordinary(text[position:])
 
-    def _long_blanks(self, text: str) -> Iterator[tuple[int, int]]:
-        """Where the pieces begin and end that are long blanks."""
-        for match in self._long_blank.finditer(text):
-            start, end = match.span()
-            if end == len(text):
+
+def _long_blanks(text: str, length: int) -> Iterator[tuple[int, int]]:
+    """Where the blanks of at least `length` characters begin and end.
+
+    Such a blank covers one of any positions `length` apart, so only those are looked at.
+    """
+    position = length - 1
+    while position < len(text):
+        end = position
+        if text[position] in BLANKS:
+            end = _end_of_blank(text, position)
+            before = text[position - length + 1 : position]
+            start = position - len(before) + len(before.rstrip(BLANKS))
+            if end - start >= length:
                 yield start, end
-            elif text[end] not in "\r\n":
-                yield start, end - 1
+        position = end + length
+
+
+def _end_of_blank(text: str, position: int) -> int:
+    match = _blank.match(text, position)
+    assert match is not None
+    return match.end()
