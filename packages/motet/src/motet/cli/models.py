@@ -15,8 +15,8 @@ from motet.engine import NativeEngine, SamplingParameters
 from motet.nano import embedded_nano_path
 
 NANO_SKILLS = (
-    "It adds and subtracts whole numbers, compares and sorts numbers, finds a value in a short "
-    "text, copies and reverses words and counts their letters, and calls functions."
+    "It adds and subtracts numbers up to 4 digits, compares and sorts up to five, finds a value in "
+    "a short text, copies and reverses words, counts their letters, and calls functions."
 )
 
 
