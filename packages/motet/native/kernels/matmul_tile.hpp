@@ -65,15 +65,16 @@ inline void multiply_tile(const Weights& weights, const Matrix& matrix, Tile til
 template <int Rows, class Weights, class Matrix>
 inline void multiply_rows(const Weights& weights, const Matrix& matrix, Tile tile, size_t tokens,
                           Output to) {
-    size_t t = 0;
-    const auto advance = [&](size_t count) {
-        t += count;
+    while (tokens > 0) {
+        const size_t count = tokens >= kTokenTile ? kTokenTile : 1;
+        if (count == kTokenTile)
+            multiply_tile<Rows, kTokenTile>(weights, matrix, tile, to);
+        else
+            multiply_tile<Rows, 1>(weights, matrix, tile, to);
+        tokens -= count;
         tile.x += count * matrix.inner;
         tile.out += count * to.stride;
-    };
-    for (; t + kTokenTile <= tokens; advance(kTokenTile))
-        multiply_tile<Rows, kTokenTile>(weights, matrix, tile, to);
-    for (; t < tokens; advance(1)) multiply_tile<Rows, 1>(weights, matrix, tile, to);
+    }
 }
 
 template <int Rows, class Weights, class Matrix>
