@@ -7,6 +7,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from motet.checkpoint import open_checkpoint
+from motet.harmony import (
+    COMMENTARY,
+    FUNCTIONS,
+    Conversation,
+    DeveloperContent,
+    Message,
+    ToolDescription,
+    ToolNamespace,
+    render_for_completion,
+)
 from processes import COMMAND, motet
 
 
@@ -42,9 +53,34 @@ def test_json_repeats_with_a_seed_and_changes_with_instructions(random_model: Pa
     assert report("--system", "Be brief.")["prompt_tokens"] > first["prompt_tokens"]
 
 
+def test_a_whole_conversation_is_what_the_model_reads(random_model: Path, tmp_path: Path) -> None:
+    adder = ToolDescription("add", "Adds.", {"type": "object", "properties": {}})
+    functions = ToolNamespace(FUNCTIONS, None, (adder,))
+    conversation = Conversation(
+        (
+            Message.system(),
+            Message.developer(DeveloperContent(tools=(functions,))),
+            Message.user("What is 2 + 2?"),
+            Message.assistant("{}", COMMENTARY, "functions.add", "<|constrain|>json"),
+            Message.tool("functions.add", "4"),
+        )
+    )
+    source = tmp_path / "conversation.json"
+    source.write_text(json.dumps(conversation.to_json()))
+    model = ("--model", random_model, "--maximum-tokens", "2", "--json")
+    done = motet("generate", "--conversation", source, *model)
+    vocabulary = open_checkpoint(random_model).vocabulary
+    expected = len(render_for_completion(conversation, vocabulary))
+    assert json.loads(done.stdout)["prompt_tokens"] == expected
+    piped = motet("generate", "--conversation", "-", *model, stdin=source.read_text())
+    assert json.loads(piped.stdout)["prompt_tokens"] == expected
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
+        (["Hello", "--conversation", "-"], "no prompt"),
+        (["--conversation", "/nowhere.json"], "/nowhere.json"),
         ([""], "empty"),
         ([], "empty"),
         (["Hello", "--temperature", "-1"], "temperature"),

@@ -1,11 +1,12 @@
 """`motet generate`: one prompt in, the final answer alone on standard output."""
 
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from motet.cli.documents import InputError, decode, read_source
+from motet.cli.documents import InputError, decode, parse_json, read_source
 from motet.cli.options import Developer, Effort, MaximumTokens, ModelPath, Seed, Temperature
 from motet.cli.terminal import note
 
@@ -21,6 +22,14 @@ def generate(
     maximum_tokens: MaximumTokens = None,
     temperature: Temperature = None,
     seed: Seed = None,
+    conversation: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Instead of a prompt: the whole conversation, system message, functions and "
+            "results included, as openai-harmony's JSON (- is standard input).",
+        ),
+    ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print all messages, repairs and token counts.")
     ] = False,
@@ -30,28 +39,36 @@ def generate(
     Exit code 3 means that the model called a function, 4 that it gave no whole final answer; what
     it did say is printed all the same.
     """
-    if prompt is None and sys.stdin.isatty():
-        note("Type the prompt, then Ctrl-D.")
-    question = prompt if prompt is not None else decode(read_source(None))
-    if not question.strip():
-        raise InputError("The prompt is empty.")
+    if conversation and (prompt is not None or developer is not None):
+        raise InputError("--conversation is all the model reads: give no prompt or --developer.")
+    question = parse_json(read_source(conversation)) if conversation else read_prompt(prompt)
 
     from asyncio import Runner
 
+    from motet.agent import Turn, TurnOptions
     from motet.cli.answers import JsonAnswer, PlainAnswer, play
     from motet.cli.models import open_model
-    from motet.cli.session import Session
+    from motet.harmony import Conversation, Message
 
     opened = open_model(model)
-    session = Session(
-        opened,
-        effort=effort,
-        developer=developer,
-        sampling=opened.sampled(temperature, seed),
-        maximum_tokens=maximum_tokens,
-    )
+    if conversation:
+        asked = Conversation.from_json(question)
+    else:
+        opening = opened.opening(effort, developer)
+        asked = Conversation((*opening.messages, Message.user(question)))
+    options = TurnOptions(opened.sampled(temperature, seed), maximum_tokens)
     with Runner() as runner:
         answer = JsonAnswer() if as_json else PlainAnswer()
-        outcome = play(runner, session.turn(question.strip()), answer)
+        outcome = play(runner, Turn(opened.engine, opened.vocabulary, asked, options), answer)
         runner.run(opened.engine.close())
     raise typer.Exit(outcome)
+
+
+def read_prompt(argument: str | None) -> str:
+    """The prompt from the command line or, without one, from standard input; never empty."""
+    if argument is None and sys.stdin.isatty():
+        note("Type the prompt, then Ctrl-D.")
+    prompt = argument if argument is not None else decode(read_source(None))
+    if not prompt.strip():
+        raise InputError("The prompt is empty.")
+    return prompt.strip()
