@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
 from motet.checkpoint import ModelConfig, Tensor
 from motet.checkpoint.config import alternating_layers
 from motet.checkpoint.layout import tensor_sources

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+
 from motet.checkpoint.bf16 import from_bf16, to_bf16
 
 torch = pytest.importorskip("torch")

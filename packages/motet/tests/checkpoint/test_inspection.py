@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 from checkpoint_files import PUBLISHED_20B, PUBLISHED_120B, small_config, write_original
+
 from motet.checkpoint import CheckpointError, ModelConfig, inspection, sizes, write_checkpoint
 from motet.checkpoint.inspection import (
     available_memory,

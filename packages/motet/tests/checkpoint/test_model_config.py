@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 from checkpoint_files import PUBLISHED_20B, original_values, small_config
+
 from motet.checkpoint import CheckpointError, ModelConfig
 
 # The released config.json of gpt-oss-20b, bookkeeping keys included.

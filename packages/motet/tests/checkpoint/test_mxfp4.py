@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+
 from motet.checkpoint import CheckpointError
 from motet.checkpoint.mxfp4 import dequantize, quantize
 

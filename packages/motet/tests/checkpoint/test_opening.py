@@ -19,6 +19,7 @@ from checkpoint_files import (
     write_raw,
     write_safetensors,
 )
+
 from motet.checkpoint import CheckpointError, ModelConfig, open_checkpoint, write_checkpoint
 from motet.checkpoint.layout import tensor_specs
 from motet.checkpoint.random import random_tensors

@@ -2,6 +2,7 @@
 
 import numpy as np
 from checkpoint_files import small_config
+
 from motet.checkpoint import dequantize, from_bf16
 from motet.checkpoint.layout import tensor_specs
 from motet.checkpoint.random import random_tensors

@@ -9,6 +9,7 @@ import pytest
 from checkpoint_files import read_raw, small_config, write_raw, write_safetensors
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
 from motet.checkpoint import CheckpointError, open_checkpoint, write_checkpoint
 from motet.checkpoint.random import random_tensors
 from motet.checkpoint.safetensors import SafetensorsFile

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from checkpoint_files import small_config
+
 from motet.checkpoint import dequantize, from_bf16, open_checkpoint, write_checkpoint
 from motet.checkpoint.random import random_tensors
 from motet.harmony.vocabulary import o200k_harmony

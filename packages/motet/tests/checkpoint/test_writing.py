@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from checkpoint_files import small_config
+
 from motet.checkpoint import CheckpointError, Tensor, atomic, open_checkpoint, write_checkpoint
 from motet.checkpoint.random import random_tensors
 from motet.harmony.vocabulary import VOCABULARY_FILE, o200k_harmony

@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+
 from motet.checkpoint import ModelConfig, Tensor, write_checkpoint
 from motet.checkpoint.random import random_tensors
 from motet.harmony import Vocabulary, o200k_harmony

@@ -7,6 +7,8 @@ import signal
 from collections.abc import AsyncGenerator, Iterator, Sequence
 
 import pytest
+from rich.console import Console
+
 from motet.agent import Turn, TurnOptions
 from motet.cli.answers import (
     THINKING,
@@ -21,7 +23,6 @@ from motet.cli.conversing import PipeFront, converse
 from motet.cli.session import Model, Session
 from motet.engine import EngineError, GeneratedTokens, GenerationRequest, ScriptedEngine
 from motet.harmony import Conversation, Message, Vocabulary, o200k_harmony
-from rich.console import Console
 
 WORDS = o200k_harmony()
 MARKS = {f"<|{name}|>": token for name, token in WORDS.special.items()}

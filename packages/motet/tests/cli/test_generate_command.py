@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from processes import COMMAND, motet
+
 from motet.checkpoint import open_checkpoint
 from motet.harmony import (
     COMMENTARY,
@@ -18,7 +20,6 @@ from motet.harmony import (
     ToolNamespace,
     render_for_completion,
 )
-from processes import COMMAND, motet
 
 
 def test_a_cut_answer_is_printed_and_said_to_be_cut(random_model: Path) -> None:

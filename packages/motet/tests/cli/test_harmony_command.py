@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from motet.harmony import Vocabulary
 from openai_harmony import Conversation as OracleConversation
 from openai_harmony import HarmonyEncoding
 from openai_harmony import Role as OracleRole
 from processes import COMMAND, motet
+
+from motet.harmony import Vocabulary
 
 CONVERSATION: dict[str, Any] = {
     "messages": [

@@ -5,8 +5,9 @@ import shutil
 from pathlib import Path
 
 import pytest
-from motet.harmony import Vocabulary
 from processes import motet
+
+from motet.harmony import Vocabulary
 
 
 def test_a_whole_checkpoint(random_model: Path, small_vocabulary: Vocabulary) -> None:

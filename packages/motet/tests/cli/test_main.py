@@ -4,9 +4,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-import motet as package
 import pytest
 from processes import COMMAND, motet
+
+import motet as package
 
 
 def test_version_needs_nothing_heavy() -> None:

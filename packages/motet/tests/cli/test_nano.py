@@ -1,7 +1,8 @@
 """The embedded nano model through the command line: what the README's first screen promises."""
 
-from motet.cli.answers import THINKING
 from processes import COMMAND, Terminal, motet
+
+from motet.cli.answers import THINKING
 
 
 def test_generate_prints_a_true_answer_alone() -> None:

@@ -4,6 +4,7 @@ import unicodedata
 
 from hypothesis import given
 from hypothesis import strategies as st
+
 from motet.cli.documents import json_text
 from motet.cli.terminal import printable
 

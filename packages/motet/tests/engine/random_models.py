@@ -5,12 +5,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from motet.checkpoint import Checkpoint, ModelConfig, dequantize, from_bf16
-from motet.checkpoint.config import FULL, SLIDING
-from motet.checkpoint.random import random_tensors
 from numpy.typing import NDArray
 from transformers import GptOssConfig, GptOssForCausalLM
 from transformers.utils import logging
+
+from motet.checkpoint import Checkpoint, ModelConfig, dequantize, from_bf16
+from motet.checkpoint.config import FULL, SLIDING
+from motet.checkpoint.random import random_tensors
 
 logging.set_verbosity_error()  # it comments on every unusual YaRN factor
 

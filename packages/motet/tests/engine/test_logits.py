@@ -4,13 +4,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
+from random_models import random_checkpoint, random_config, random_tokens, reference_logits
+
 from motet._native import Model, Sequence
 from motet.checkpoint import Checkpoint, ModelConfig
 from motet.checkpoint.config import FULL, SLIDING
 from motet.engine import EngineError
 from motet.engine.native import native_model
-from numpy.typing import NDArray
-from random_models import random_checkpoint, random_config, random_tokens, reference_logits
 
 PROMPT = 150
 CONFIGS = range(20)

@@ -9,6 +9,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import pytest_asyncio
+from numpy.typing import NDArray
+from random_models import random_checkpoint, random_config, random_tokens
+
 from motet.engine import (
     EngineError,
     FinishReason,
@@ -19,8 +22,6 @@ from motet.engine import (
     TokenLogprob,
 )
 from motet.engine.native import native_model
-from numpy.typing import NDArray
-from random_models import random_checkpoint, random_config, random_tokens
 
 CHECKPOINT = random_checkpoint(replace(random_config(11), context_length=400))
 CONFIG = CHECKPOINT.config

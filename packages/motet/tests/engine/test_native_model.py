@@ -5,12 +5,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
+from random_models import random_checkpoint, random_config, random_tokens
+
 from motet import _native
 from motet.checkpoint import Tensor
 from motet.engine import EngineError
 from motet.engine.native import native_model
-from numpy.typing import NDArray
-from random_models import random_checkpoint, random_config, random_tokens
 
 CHECKPOINT = random_checkpoint(random_config(3))
 CONFIG = CHECKPOINT.config

@@ -5,8 +5,6 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from motet.engine import EngineError, GenerationRequest, SamplingParameters
-from motet.engine.sampling import Sampler, probabilities, token_logprob
 from numpy.typing import NDArray
 from transformers import (
     MinPLogitsWarper,
@@ -15,6 +13,9 @@ from transformers import (
     TopKLogitsWarper,
     TopPLogitsWarper,
 )
+
+from motet.engine import EngineError, GenerationRequest, SamplingParameters
+from motet.engine.sampling import Sampler, probabilities, token_logprob
 
 VOCABULARY = 40
 

@@ -1,6 +1,7 @@
 """The public test double keeps the promises of the protocol."""
 
 import pytest
+
 from motet.engine import (
     Engine,
     EngineError,

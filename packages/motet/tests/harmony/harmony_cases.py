@@ -7,6 +7,7 @@ import json
 import re
 
 import openai_harmony as oracle_api
+
 from motet.harmony import (
     Author,
     Conversation,

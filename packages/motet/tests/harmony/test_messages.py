@@ -7,6 +7,7 @@ from typing import Any
 import openai_harmony as oracle_api
 import pytest
 from harmony_cases import DIALOGUES, conversations, plain, theirs
+
 from motet.harmony import (
     Conversation,
     DeveloperContent,

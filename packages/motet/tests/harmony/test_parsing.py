@@ -14,6 +14,7 @@ from harmony_cases import (
     ids,
     plain,
 )
+
 from motet.harmony import (
     AnalysisRetention,
     Conversation,

@@ -22,6 +22,7 @@ from harmony_cases import (
 )
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from motet.harmony import (
     AnalysisRetention,
     Author,

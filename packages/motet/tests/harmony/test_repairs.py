@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import pytest
 from harmony_cases import ids
+
 from motet.harmony import Message, RepairKind, Role, o200k_harmony, parse_tokens
 
 WORDS = o200k_harmony()

@@ -8,6 +8,7 @@ import openai_harmony as oracle_api
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from motet.harmony import schema_to_typescript
 
 Schema = dict[str, Any]

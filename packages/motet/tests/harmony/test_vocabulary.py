@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 import tiktoken
+from openai_harmony import HarmonyEncoding
+
 from motet.harmony import HarmonyError, Vocabulary, o200k_harmony
 from motet.harmony.ranks import RANK_COUNT, o200k_tokens
-from openai_harmony import HarmonyEncoding
 
 VOCABULARY = o200k_harmony()
 NAMES = [

@@ -7,11 +7,12 @@ import pytest
 import tiktoken
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
+from openai_harmony import HarmonyEncoding
+from text_strategies import many_texts, texts
+
 from motet.harmony import o200k_harmony
 from motet.harmony.byte_pairs import BLANKS, BytePairEncoder
 from motet.harmony.ranks import o200k_tokens
-from openai_harmony import HarmonyEncoding
-from text_strategies import many_texts, texts
 
 VOCABULARY = o200k_harmony()
 CODE_POINTS = [chr(value) for value in range(0x110000) if not 0xD800 <= value <= 0xDFFF]

@@ -3,8 +3,9 @@
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from motet.harmony import StreamingDecoder, Vocabulary, o200k_harmony
 from text_strategies import texts
+
+from motet.harmony import StreamingDecoder, Vocabulary, o200k_harmony
 
 VOCABULARY = o200k_harmony()
 BYTES = VOCABULARY.first(0)

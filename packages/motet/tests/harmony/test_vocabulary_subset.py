@@ -8,9 +8,10 @@ import regex
 import tiktoken
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from text_strategies import FRAGMENTS
+
 from motet.harmony import Vocabulary, o200k_harmony
 from motet.harmony.ranks import o200k_tokens
-from text_strategies import FRAGMENTS
 
 VOCABULARY = o200k_harmony()
 RANKS = {token: rank for rank, token in enumerate(o200k_tokens())}
