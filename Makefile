@@ -29,6 +29,7 @@ format: .venv/lint
 
 bench: .venv/development
 	$(BIN)/python benchmarks/tokenizer.py
+	$(BIN)/python benchmarks/engine.py
 
 wheel: .venv/development
 	$(BIN)/python -m build --wheel --outdir dist $(PACKAGE)
