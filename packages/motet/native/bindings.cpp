@@ -70,7 +70,8 @@ struct BoundModel {
             const nb::gil_scoped_release unlocked;
             model->step(items, logits.get());
         }
-        const nb::capsule owner(logits.get(), [](void* p) noexcept { delete[] static_cast<float*>(p); });
+        const nb::capsule owner(logits.get(),
+                                [](void* p) noexcept { delete[] static_cast<float*>(p); });
         return Logits(logits.release(), {rows, vocabulary}, owner);
     }
 };
@@ -81,42 +82,43 @@ NB_MODULE(_native, module) {
     module.doc() = "The compiled part of motet: the gpt-oss forward pass.";
 
     nb::class_<motet::Config>(module, "Config")
-        .def("__init__",
-             [](motet::Config* self, const std::vector<bool>& sliding, size_t hidden_size,
-                size_t intermediate_size, size_t experts, size_t experts_per_token,
-                size_t attention_heads, size_t key_value_heads, size_t head_dim,
-                size_t vocabulary_size, size_t sliding_window, size_t context_length,
-                double initial_context_length, double rope_theta, double rope_scaling_factor,
-                double rope_beta_slow, double rope_beta_fast, double swiglu_limit,
-                double rms_norm_eps) {
-                 motet::Config config{
-                     .hidden_size = hidden_size,
-                     .intermediate_size = intermediate_size,
-                     .experts = experts,
-                     .experts_per_token = experts_per_token,
-                     .attention_heads = attention_heads,
-                     .key_value_heads = key_value_heads,
-                     .head_dim = head_dim,
-                     .vocabulary_size = vocabulary_size,
-                     .sliding_window = sliding_window,
-                     .context_length = context_length,
-                     .sliding = sliding,
-                     .rope_theta = rope_theta,
-                     .rope_scaling_factor = rope_scaling_factor,
-                     .rope_beta_slow = rope_beta_slow,
-                     .rope_beta_fast = rope_beta_fast,
-                     .initial_context_length = initial_context_length,
-                     .swiglu_limit = static_cast<float>(swiglu_limit),
-                     .rms_norm_eps = static_cast<float>(rms_norm_eps),
-                 };
-                 config.validate();
-                 new (self) motet::Config(std::move(config));
-             },
-             nb::kw_only(), "sliding"_a, "hidden_size"_a, "intermediate_size"_a, "experts"_a,
-             "experts_per_token"_a, "attention_heads"_a, "key_value_heads"_a, "head_dim"_a,
-             "vocabulary_size"_a, "sliding_window"_a, "context_length"_a,
-             "initial_context_length"_a, "rope_theta"_a, "rope_scaling_factor"_a,
-             "rope_beta_slow"_a, "rope_beta_fast"_a, "swiglu_limit"_a, "rms_norm_eps"_a);
+        .def(
+            "__init__",
+            [](motet::Config* self, const std::vector<bool>& sliding, size_t hidden_size,
+               size_t intermediate_size, size_t experts, size_t experts_per_token,
+               size_t attention_heads, size_t key_value_heads, size_t head_dim,
+               size_t vocabulary_size, size_t sliding_window, size_t context_length,
+               double initial_context_length, double rope_theta, double rope_scaling_factor,
+               double rope_beta_slow, double rope_beta_fast, double swiglu_limit,
+               double rms_norm_eps) {
+                motet::Config config{
+                    .hidden_size = hidden_size,
+                    .intermediate_size = intermediate_size,
+                    .experts = experts,
+                    .experts_per_token = experts_per_token,
+                    .attention_heads = attention_heads,
+                    .key_value_heads = key_value_heads,
+                    .head_dim = head_dim,
+                    .vocabulary_size = vocabulary_size,
+                    .sliding_window = sliding_window,
+                    .context_length = context_length,
+                    .sliding = sliding,
+                    .rope_theta = rope_theta,
+                    .rope_scaling_factor = rope_scaling_factor,
+                    .rope_beta_slow = rope_beta_slow,
+                    .rope_beta_fast = rope_beta_fast,
+                    .initial_context_length = initial_context_length,
+                    .swiglu_limit = static_cast<float>(swiglu_limit),
+                    .rms_norm_eps = static_cast<float>(rms_norm_eps),
+                };
+                config.validate();
+                new (self) motet::Config(std::move(config));
+            },
+            nb::kw_only(), "sliding"_a, "hidden_size"_a, "intermediate_size"_a, "experts"_a,
+            "experts_per_token"_a, "attention_heads"_a, "key_value_heads"_a, "head_dim"_a,
+            "vocabulary_size"_a, "sliding_window"_a, "context_length"_a, "initial_context_length"_a,
+            "rope_theta"_a, "rope_scaling_factor"_a, "rope_beta_slow"_a, "rope_beta_fast"_a,
+            "swiglu_limit"_a, "rms_norm_eps"_a);
 
     nb::class_<motet::Sequence>(module, "Sequence")
         .def_prop_ro("length", &motet::Sequence::length)

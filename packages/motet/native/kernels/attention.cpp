@@ -92,8 +92,7 @@ inline void mix_some(Softmax<Heads>& state, const float* values, size_t stride, 
                 mixed[h][v] = fma(broadcast(state.weights[h][i]), value, mixed[h][v]);
         }
     for (int h = 0; h < Heads; ++h)
-        for (int v = 0; v < Vectors; ++v)
-            store(state.mixed[h] + d + v * kLanes, mixed[h][v]);
+        for (int v = 0; v < Vectors; ++v) store(state.mixed[h] + d + v * kLanes, mixed[h][v]);
 }
 
 template <int Heads>
@@ -139,9 +138,15 @@ void attention(const AttentionJob& job) {
     size_t head = 0;
     for (; head + 4 <= job.heads; head += 4) attend<4>(job, head);
     switch (job.heads - head) {
-        case 3: attend<3>(job, head); break;
-        case 2: attend<2>(job, head); break;
-        case 1: attend<1>(job, head); break;
+        case 3:
+            attend<3>(job, head);
+            break;
+        case 2:
+            attend<2>(job, head);
+            break;
+        case 1:
+            attend<1>(job, head);
+            break;
     }
 }
 

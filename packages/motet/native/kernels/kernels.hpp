@@ -79,7 +79,9 @@ struct CacheShape {
 
     // Values are padded with zeros to whole vectors.
     MOTET_INLINE size_t value_stride() const { return (head_dim + 15) / 16 * 16; }
-    MOTET_INLINE size_t head_floats() const { return kBlockPositions * (head_dim + value_stride()); }
+    MOTET_INLINE size_t head_floats() const {
+        return kBlockPositions * (head_dim + value_stride());
+    }
     MOTET_INLINE size_t block_floats() const { return key_value_heads * head_floats(); }
     MOTET_INLINE size_t keys_offset(size_t head) const { return head * head_floats(); }
     MOTET_INLINE size_t values_offset(size_t head) const {
@@ -120,7 +122,8 @@ struct Kernels {
     void (*attention)(const AttentionJob&);
 };
 
-// The best table this machine can execute; a model asks once, when it is made. The environment variable MOTET_ISA forces one
+// The best table this machine can execute; a model asks once, when it is made. The environment
+// variable MOTET_ISA forces one
 // ("portable", "avx2", "avx512"); throws std::invalid_argument if it cannot run here.
 const Kernels& kernels();
 

@@ -17,8 +17,8 @@ struct Bf16Weights {
 
 }  // namespace
 
-void matmul_bf16(const Bf16Matrix& matrix, RowRange range, const float* x, size_t tokens,
-                 Output to, float* panel) {
+void matmul_bf16(const Bf16Matrix& matrix, RowRange range, const float* x, size_t tokens, Output to,
+                 float* panel) {
     const Bf16Weights weights{matrix.weights, matrix.inner};
     multiply(weights, matrix, range, x, tokens, to, panel);
 }

@@ -32,10 +32,10 @@ struct Panel {
 };
 
 struct Tile {
-    size_t row;          // of the matrix
-    size_t source_row;   // of the weights given to multiply_tile (differs for a panel)
+    size_t row;         // of the matrix
+    size_t source_row;  // of the weights given to multiply_tile (differs for a panel)
     const float* x;
-    float* out;          // [tokens, stride], first element is this row's
+    float* out;  // [tokens, stride], first element is this row's
 };
 
 template <int Rows, int Tokens, class Weights, class Matrix>

@@ -9,7 +9,8 @@ void rms_norm(const float* x, const Bf16* scale, size_t count, float epsilon, fl
         const Floats values = load_floats(x + i);
         squares = fma(values, values, squares);
     }
-    const float inverse = 1.0f / __builtin_sqrtf(sum(squares) / static_cast<float>(count) + epsilon);
+    const float inverse =
+        1.0f / __builtin_sqrtf(sum(squares) / static_cast<float>(count) + epsilon);
     for (size_t i = 0; i < count; i += kLanes)
         store(out + i, load_floats(x + i) * inverse * load_bf16(scale + i));
 }

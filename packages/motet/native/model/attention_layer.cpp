@@ -66,8 +66,7 @@ void Model::attend(size_t layer) {
         return row.position + 1 - c.sliding_window;
     };
     size_t work = 0;
-    for (const Row& row : rows_)
-        work += (row.position + 1 - first_seen(row)) * c.query_width() * 2;
+    for (const Row& row : rows_) work += (row.position + 1 - first_seen(row)) * c.query_width() * 2;
 
     threads_.run(rows_.size() * c.key_value_heads, work, [&](size_t item, size_t) {
         const size_t r = item / c.key_value_heads;

@@ -10,7 +10,7 @@ namespace motet {
 
 // Blocks come from the system when they are needed and return to it when released. Thread-safe.
 class BlockPool {
-public:
+  public:
     explicit BlockPool(CacheShape shape) : block_floats_(shape.block_floats()) {}
 
     // A block of zeros: lanes beyond a sequence's last position are computed and thrown away, but
@@ -20,7 +20,7 @@ public:
 
     size_t bytes() const { return bytes_; }
 
-private:
+  private:
     size_t block_floats_;
     std::atomic<size_t> bytes_{0};
 };

@@ -19,8 +19,8 @@ void require_size(const char* name, size_t value, size_t maximum) {
 }
 
 void require_blocks(const char* name, size_t value) {
-    require(value % 32 == 0, std::string(name) + " is " + std::to_string(value) +
-                                 ", but must be a multiple of 32");
+    require(value % 32 == 0,
+            std::string(name) + " is " + std::to_string(value) + ", but must be a multiple of 32");
 }
 
 void require_positive(const char* name, double value) {

@@ -81,34 +81,36 @@ void Model::run_experts(const LayerWeights& weights) {
     // 64 rows of gate and linear values are 32 activations: one block of the next product.
     const size_t gate_up_pieces = pieces(2 * c.intermediate_size);
     threads_.run(groups_.size() * gate_up_pieces, pairs * 2 * c.intermediate_size * c.hidden_size,
-              [&](size_t item, size_t worker) {
-        const Group& group = groups_[item / gate_up_pieces];
-        const size_t begin = item % gate_up_pieces * kRowsPerItem;
-        float* gate_up = work_.scratch[worker].data();
-        kernels_.matmul_mxfp4(weights.gate_up[group.expert], {begin, begin + kRowsPerItem},
-                              &work_.gathered[group.begin * c.hidden_size], group.size(),
-                              {gate_up, kRowsPerItem}, work_.panels[worker].data());
-        for (size_t i = 0; i < group.size(); ++i) {
-            float activated[kRowsPerItem / 2];
-            kernels_.swiglu(gate_up + i * kRowsPerItem, kRowsPerItem / 2, c.swiglu_limit,
-                            activated);
-            kernels_.arrange_for_mxfp4(
-                activated, kRowsPerItem / 2,
-                &work_.activated[(group.begin + i) * c.intermediate_size + begin / 2]);
-        }
-    });
+                 [&](size_t item, size_t worker) {
+                     const Group& group = groups_[item / gate_up_pieces];
+                     const size_t begin = item % gate_up_pieces * kRowsPerItem;
+                     float* gate_up = work_.scratch[worker].data();
+                     kernels_.matmul_mxfp4(
+                         weights.gate_up[group.expert], {begin, begin + kRowsPerItem},
+                         &work_.gathered[group.begin * c.hidden_size], group.size(),
+                         {gate_up, kRowsPerItem}, work_.panels[worker].data());
+                     for (size_t i = 0; i < group.size(); ++i) {
+                         float activated[kRowsPerItem / 2];
+                         kernels_.swiglu(gate_up + i * kRowsPerItem, kRowsPerItem / 2,
+                                         c.swiglu_limit, activated);
+                         kernels_.arrange_for_mxfp4(
+                             activated, kRowsPerItem / 2,
+                             &work_.activated[(group.begin + i) * c.intermediate_size + begin / 2]);
+                     }
+                 });
 
     const size_t down_pieces = pieces(c.hidden_size);
     threads_.run(groups_.size() * down_pieces, pairs * c.intermediate_size * c.hidden_size,
-              [&](size_t item, size_t worker) {
-        const Group& group = groups_[item / down_pieces];
-        const size_t begin = item % down_pieces * kRowsPerItem;
-        kernels_.matmul_mxfp4(
-            weights.down[group.expert], {begin, std::min(begin + kRowsPerItem, c.hidden_size)},
-            &work_.activated[group.begin * c.intermediate_size], group.size(),
-            {&work_.expert_out[group.begin * c.hidden_size + begin], c.hidden_size},
-            work_.panels[worker].data());
-    });
+                 [&](size_t item, size_t worker) {
+                     const Group& group = groups_[item / down_pieces];
+                     const size_t begin = item % down_pieces * kRowsPerItem;
+                     kernels_.matmul_mxfp4(
+                         weights.down[group.expert],
+                         {begin, std::min(begin + kRowsPerItem, c.hidden_size)},
+                         &work_.activated[group.begin * c.intermediate_size], group.size(),
+                         {&work_.expert_out[group.begin * c.hidden_size + begin], c.hidden_size},
+                         work_.panels[worker].data());
+                 });
 }
 
 void Model::combine_experts() {

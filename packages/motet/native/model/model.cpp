@@ -25,8 +25,8 @@ Model::Model(Config config, const TensorViews& tensors, size_t threads)
       rope_(*config_),
       cache_(std::make_shared<BlockPool>(config_->cache_shape())),
       threads_(std::clamp<size_t>(threads, 1, 256)) {
-    const size_t longest = std::max(
-        {config_->hidden_size, config_->intermediate_size, config_->query_width()});
+    const size_t longest =
+        std::max({config_->hidden_size, config_->intermediate_size, config_->query_width()});
     work_.panels.assign(threads_.threads(), std::vector<float>(kPanelRows * longest));
     work_.scratch.resize(threads_.threads());
 }
@@ -136,8 +136,7 @@ void Model::multiply(std::initializer_list<Product> products, const float* x, si
         const auto& [product, range] = pieces[item];
         Output out = product->out;
         out.data += range.begin;
-        kernels_.matmul_bf16(*product->matrix, range, x, tokens, out,
-                             work_.panels[worker].data());
+        kernels_.matmul_bf16(*product->matrix, range, x, tokens, out, work_.panels[worker].data());
     });
 }
 

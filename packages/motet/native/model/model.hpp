@@ -32,7 +32,7 @@ struct StepItem {
 };
 
 class Model {
-public:
+  public:
     // The tensors' memory must outlive the model. Throws std::invalid_argument.
     Model(Config config, const TensorViews& tensors, size_t threads);
 
@@ -54,7 +54,7 @@ public:
     // (std::bad_alloc) the sequences are as before.
     void step(std::span<const StepItem> items, float* logits);
 
-private:
+  private:
     // One row of the step: a token, where it stands, and what is known of its position.
     struct Row {
         int32_t token;
@@ -78,7 +78,7 @@ private:
         std::vector<float> gathered;    // [grouped rows, hidden] inputs in MXFP4 order
         std::vector<float> activated;   // [grouped rows, intermediate] in MXFP4 order
         std::vector<float> expert_out;  // [grouped rows, hidden]
-        std::vector<std::vector<float>> panels;  // by worker: kPanelRows * longest inner dimension
+        std::vector<std::vector<float>> panels;   // by worker: kPanelRows * longest inner dimension
         std::vector<std::vector<float>> scratch;  // by worker: see expert_layer.cpp
     };
 

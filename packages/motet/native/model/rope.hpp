@@ -13,7 +13,7 @@ namespace motet {
 // rotation also multiplies queries and keys by a "concentration", which sharpens attention. Both
 // apply to short prompts too.
 class Rope {
-public:
+  public:
     explicit Rope(const Config& config);
 
     size_t half() const { return frequencies_.size(); }
@@ -22,7 +22,7 @@ public:
     // float32; the reference implementations round them to bf16.
     void angles(size_t position, float* cosines, float* sines) const;
 
-private:
+  private:
     std::vector<float> frequencies_;
     float concentration_;
 };

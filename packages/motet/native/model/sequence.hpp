@@ -15,7 +15,7 @@ namespace motet {
 // prompt then computes exactly what the whole prompt does, and the reference implementation in
 // float32 is matched to its own rounding error.
 class Sequence {
-public:
+  public:
     Sequence(std::shared_ptr<const Config> config, std::shared_ptr<BlockPool> pool);
     ~Sequence();
     Sequence(const Sequence&) = delete;
@@ -36,7 +36,7 @@ public:
     // Blocks of a layer by position / 64, in the layout of CacheShape; null where let go.
     float* const* blocks(size_t layer) const { return blocks_[layer].data(); }
 
-private:
+  private:
     std::shared_ptr<const Config> config_;
     std::shared_ptr<BlockPool> pool_;
     std::vector<std::vector<float*>> blocks_;

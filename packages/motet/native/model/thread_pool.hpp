@@ -13,7 +13,7 @@ namespace motet {
 // all are done. Items must not throw, must be independent, and must not call `run`. One caller at
 // a time.
 class ThreadPool {
-public:
+  public:
     using Item = std::function<void(size_t item, size_t worker)>;
 
     explicit ThreadPool(size_t threads);
@@ -27,7 +27,7 @@ public:
     // thread wakes up is done by the caller alone.
     void run(size_t count, size_t work, const Item& item);
 
-private:
+  private:
     void work_loop(size_t worker);
     void take_items(size_t worker);
 

@@ -10,13 +10,12 @@ using Shape = std::vector<size_t>;
 
 std::string text(const Shape& shape) {
     std::string result = "[";
-    for (size_t i = 0; i < shape.size(); ++i)
-        result += (i ? ", " : "") + std::to_string(shape[i]);
+    for (size_t i = 0; i < shape.size(); ++i) result += (i ? ", " : "") + std::to_string(shape[i]);
     return result + "]";
 }
 
 class Reader {
-public:
+  public:
     explicit Reader(const TensorViews& tensors) : tensors_(tensors) {}
 
     const Bf16* bf16(const std::string& name, const Shape& shape) const {
@@ -40,7 +39,7 @@ public:
         return matrices;
     }
 
-private:
+  private:
     const uint8_t* u8(const std::string& name, const Shape& shape) const {
         return static_cast<const uint8_t*>(find(name, TensorView::Type::u8, shape));
     }
@@ -76,8 +75,8 @@ LayerWeights read_layer(const Reader& reader, const Config& c, const std::string
         .router = reader.linear(prefix + ".mlp.router", c.experts, c.hidden_size),
         .gate_up = reader.experts(experts + "gate_up_proj", c.experts, 2 * c.intermediate_size,
                                   c.hidden_size),
-        .down = reader.experts(experts + "down_proj", c.experts, c.hidden_size,
-                               c.intermediate_size),
+        .down =
+            reader.experts(experts + "down_proj", c.experts, c.hidden_size, c.intermediate_size),
     };
 }
 
@@ -85,8 +84,8 @@ LayerWeights read_layer(const Reader& reader, const Config& c, const std::string
 
 Weights::Weights(const Config& config, const TensorViews& tensors) {
     const Reader reader(tensors);
-    embedding = reader.bf16("model.embed_tokens.weight",
-                            {config.vocabulary_size, config.hidden_size});
+    embedding =
+        reader.bf16("model.embed_tokens.weight", {config.vocabulary_size, config.hidden_size});
     for (size_t layer = 0; layer < config.layers(); ++layer)
         layers.push_back(read_layer(reader, config, "model.layers." + std::to_string(layer)));
     final_norm = reader.bf16("model.norm.weight", {config.hidden_size});

@@ -25,9 +25,9 @@ using TensorViews = std::unordered_map<std::string, TensorView>;  // by Hugging 
 struct LayerWeights {
     const Bf16* attention_norm;  // [hidden]
     Bf16Matrix query, key, value, attention_out;
-    const Bf16* sinks;        // [attention_heads]
-    const Bf16* expert_norm;  // [hidden]
-    Bf16Matrix router;        // [experts, hidden]
+    const Bf16* sinks;                 // [attention_heads]
+    const Bf16* expert_norm;           // [hidden]
+    Bf16Matrix router;                 // [experts, hidden]
     std::vector<Mxfp4Matrix> gate_up;  // by expert: [2 * intermediate, hidden], interleaved rows
     std::vector<Mxfp4Matrix> down;     // by expert: [hidden, intermediate]
 };
