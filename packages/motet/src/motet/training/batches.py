@@ -7,11 +7,14 @@ from random import Random
 from typing import Any
 
 from motet.harmony import Vocabulary
-from motet.training.conversations import Example, make_example, make_situation
+from motet.training.conversations import Example, make_example, make_practice, make_situation
 from motet.training.exercise import Split
 
-WIDTHS = (128, 160, 192, 224, 256, 320, 384, 448, 512, 640, 768)
+WIDTHS = (48, 96, 128, 160, 192, 224, 256, 320, 384, 448, 512, 640, 768)
 """Row lengths; a longer example is left out. Few shapes, so that kernels are compiled once."""
+
+SHORTEST_PRACTICE, LONGEST_PRACTICE = 12, 72
+"""The longest text to copy at the beginning and at the end of the copying practice."""
 
 
 @dataclass(frozen=True)
@@ -37,19 +40,28 @@ class BatchStream:
         self._random = Random(self.seed)
         self._waiting = {width: [] for width in WIDTHS}
 
-    def next(self) -> Batch:
-        """The next batch."""
+    def next(self, progress: float = 1.0) -> Batch:
+        """The next batch; `progress` from 0 to 1 through the copying practice at the beginning.
+
+        The share of plain copying falls from all examples to none while its texts grow.
+        """
         while True:
-            situation = make_situation(self._random, self.vocabulary, Split.TRAIN)
-            example = make_example(situation, self.vocabulary)
+            task, example = self._example(progress)
             width = next((width for width in WIDTHS if len(example.ids) <= width + 1), None)
             if width is None:
                 continue
             rows = self._waiting[width]
-            rows.append((situation.exercise.task, example))
+            rows.append((task, example))
             if len(rows) >= self.tokens // width:
                 self._waiting[width] = []
                 return self._batch(rows, width)
+
+    def _example(self, progress: float) -> tuple[str, Example]:
+        if self._random.random() >= progress:
+            longest = round(SHORTEST_PRACTICE + progress * (LONGEST_PRACTICE - SHORTEST_PRACTICE))
+            return "practice", make_practice(self._random, self.vocabulary, longest)
+        situation = make_situation(self._random, self.vocabulary, Split.TRAIN)
+        return situation.exercise.task, make_example(situation, self.vocabulary)
 
     def state(self) -> Any:
         """What `restore` needs to go on from here."""

@@ -17,6 +17,7 @@ from motet.harmony import (
     DeveloperContent,
     Message,
     ReasoningEffort,
+    Role,
     SystemContent,
     ToolDescription,
     ToolNamespace,
@@ -25,23 +26,22 @@ from motet.harmony import (
     render_message,
 )
 from motet.training.exercise import Call, Exercise, Split, draw
+from motet.training.lexicon import any_word
+from motet.training.phrases import phrases
 from motet.training.tasks import TASKS
 from motet.training.tasks.functions import offered_functions
 
 MIXTURE: Mapping[str, float] = {
-    "arithmetic": 24, "ordering": 20, "lookup": 14, "letters": 20, "functions": 17, "talk": 5,
+    "arithmetic": 24,
+    "ordering": 20,
+    "lookup": 14,
+    "letters": 20,
+    "functions": 17,
+    "talk": 5,
 }
 """How often each task is trained, relative to the others."""
 
 _EFFORTS = {ReasoningEffort.LOW: 15, ReasoningEffort.MEDIUM: 38, ReasoningEffort.HIGH: 47}
-_INSTRUCTIONS = (
-    "You are a helpful assistant.", "Answer briefly.", "Be concise.", "You are a friendly assistant.", "Answer the user's question.",
-    "Help the user.", "Use the functions if they help.", "Answer with the result only.", "Be polite and precise.", "You are a calculator.",
-    "Always answer in English.", "Do not make things up.", "Keep your answers short.", "You are a careful assistant. Think before you answer.",
-    "You answer questions for a small shop.", "Call a function when the user asks for it.", "Be honest about what you cannot do.",
-    "You are an assistant in a chat window.", "Talk to the user politely.", "Answer in one line.",
-)
-_IDENTITIES = ("You are a helpful assistant.", "You are Motet, a small model.", "You are an assistant.")
 
 
 @dataclass(frozen=True)
@@ -62,9 +62,13 @@ class Example:
 
 
 def make_situation(
-    random: Random, vocabulary: Vocabulary, split: Split, task: str | None = None, effort: ReasoningEffort | None = None
+    random: Random,
+    vocabulary: Vocabulary,
+    split: Split,
+    task: str | None = None,
+    effort: ReasoningEffort | None = None,
 ) -> Situation:
-    """A random exercise of `split` in random surroundings; task and effort by the mixture if None."""
+    """A random exercise of `split` in random surroundings; None: task or effort by the mixture."""
     task = task or random.choices(tuple(MIXTURE), tuple(MIXTURE.values()))[0]
     effort = effort or random.choices(tuple(_EFFORTS), tuple(_EFFORTS.values()))[0]
     exercise = draw(TASKS[task], random, split)
@@ -81,20 +85,66 @@ def make_example(situation: Situation, vocabulary: Vocabulary) -> Example:
     """The prompt and everything the assistant has to write after it."""
     exercise = situation.exercise
     prompt = render_for_completion(Conversation(situation.messages), vocabulary)
-    parts = [(prompt, False), (_thought(exercise.thoughts.get(situation.effort, ""), vocabulary), True)]
+    parts = [
+        (prompt, False),
+        (_thought(exercise.thoughts.get(situation.effort, ""), vocabulary), True),
+    ]
     if exercise.call:
-        parts += [(call_ids(exercise.call, vocabulary), True), (result_ids(exercise.call, vocabulary), False)]
+        parts += [
+            (call_ids(exercise.call, vocabulary), True),
+            (result_ids(exercise.call, vocabulary), False),
+        ]
     parts.append((_final(exercise.answer, vocabulary), True))
     ids = [token for part, _ in parts for token in part]
     learned = [flag for part, flag in parts for _ in part]
     return Example(ids, learned)
 
 
+def make_practice(random: Random, vocabulary: Vocabulary, longest: int) -> Example:
+    """Copying 3 to `longest` random tokens or letters of words, at first without any context."""
+    count = random.randint(3, longest)
+    if random.random() < 0.5:
+        ordinary = vocabulary.size - len(vocabulary.special)
+        text = random.choices(range(ordinary), k=count)
+    else:
+        text = vocabulary.encode(" ".join(any_word(random) for _ in range(1 + count // 5)))[:count]
+    opening = _opening(random, ReasoningEffort.LOW, ()) if random.random() < longest / 100 else []
+    before = render_for_completion(Conversation(tuple(opening)), vocabulary, Role.USER)
+    prompt = [
+        *before,
+        vocabulary.message,
+        *text,
+        vocabulary.end,
+        vocabulary.start,
+        *vocabulary.encode("assistant"),
+    ]
+    answer = [
+        vocabulary.channel,
+        *vocabulary.encode("final"),
+        vocabulary.message,
+        *text,
+        vocabulary.return_,
+    ]
+    return Example([*prompt, *answer], [False] * len(prompt) + [True] * len(answer))
+
+
 def call_ids(call: Call, vocabulary: Vocabulary) -> list[int]:
     """A call as the model writes it after `<|start|>assistant`."""
     encode = vocabulary.encode
-    header = [*encode("commentary"), *encode(f" to=functions.{call.name}"), *encode(" "), vocabulary.constrain, *encode("json")]
-    return [vocabulary.channel, *header, vocabulary.message, *encode(arguments_text(call)), vocabulary.call]
+    header = [
+        *encode("commentary"),
+        *encode(f" to=functions.{call.name}"),
+        *encode(" "),
+        vocabulary.constrain,
+        *encode("json"),
+    ]
+    return [
+        vocabulary.channel,
+        *header,
+        vocabulary.message,
+        *encode(arguments_text(call)),
+        vocabulary.call,
+    ]
 
 
 def arguments_text(call: Call) -> str:
@@ -113,7 +163,10 @@ def sample_texts(count: int, seed: int) -> list[str]:
     from motet.harmony import o200k_harmony
 
     random, vocabulary = Random(seed), o200k_harmony()
-    examples = (make_example(make_situation(random, vocabulary, Split.TRAIN), vocabulary) for _ in range(count))
+    examples = (
+        make_example(make_situation(random, vocabulary, Split.TRAIN), vocabulary)
+        for _ in range(count)
+    )
     return [_plain(example.ids, vocabulary) for example in examples]
 
 
@@ -132,11 +185,19 @@ def _thought(text: str, vocabulary: Vocabulary) -> list[int]:
 
 def _final(text: str, vocabulary: Vocabulary) -> list[int]:
     encode = vocabulary.encode
-    return [vocabulary.channel, *encode("final"), vocabulary.message, *encode(text), vocabulary.return_]
+    return [
+        vocabulary.channel,
+        *encode("final"),
+        vocabulary.message,
+        *encode(text),
+        vocabulary.return_,
+    ]
 
 
 def _earlier(random: Random, split: Split) -> Exercise:
-    task = random.choices(("talk", "arithmetic", "letters", "ordering", "lookup", "functions"), (6, 5, 4, 3, 2, 2))[0]
+    task = random.choices(
+        ("talk", "arithmetic", "letters", "ordering", "lookup", "functions"), (6, 5, 4, 3, 2, 2)
+    )[0]
     return draw(TASKS[task], random, split)
 
 
@@ -144,23 +205,39 @@ def _history(random: Random, vocabulary: Vocabulary, exercise: Exercise) -> list
     messages = [Message.user(exercise.question)]
     if exercise.call:
         name = f"functions.{exercise.call.name}"
-        call = Message.assistant(arguments_text(exercise.call), "commentary", name, "<|constrain|>json")
+        call = Message.assistant(
+            arguments_text(exercise.call), "commentary", name, "<|constrain|>json"
+        )
         if random.random() < 0.5:
-            call = Message(call.author, call.content, call.channel, call.recipient, call.content_type,
-                           tokens=tuple(call_ids(exercise.call, vocabulary)))
+            call = Message(
+                call.author,
+                call.content,
+                call.channel,
+                call.recipient,
+                call.content_type,
+                tokens=tuple(call_ids(exercise.call, vocabulary)),
+            )
         messages += [call, Message.tool(name, exercise.call.result)]
     return [*messages, Message.assistant(exercise.answer)]
 
 
-def _opening(random: Random, effort: ReasoningEffort, tools: tuple[ToolDescription, ...]) -> list[Message]:
+def _opening(
+    random: Random, effort: ReasoningEffort, tools: tuple[ToolDescription, ...]
+) -> list[Message]:
     default = SystemContent()
     system = SystemContent(
-        model_identity=default.model_identity if random.random() < 0.92 else random.choice(_IDENTITIES),
+        model_identity=default.model_identity
+        if random.random() < 0.92
+        else random.choice(phrases("conversations", "identities")),
         knowledge_cutoff=default.knowledge_cutoff if random.random() < 0.96 else None,
         reasoning_effort=effort,
         conversation_start_date=_date(random) if random.random() < 0.5 else None,
     )
-    instructions = random.choice(_INSTRUCTIONS) if random.random() < (0.5 if tools else 0.25) else None
+    instructions = (
+        random.choice(phrases("conversations", "instructions"))
+        if random.random() < (0.5 if tools else 0.25)
+        else None
+    )
     if instructions is None and not tools:
         return [Message.system(system)]
     namespaces = (ToolNamespace.functions(tools),) if tools else ()

@@ -76,11 +76,18 @@ class Examiner:
 
 
 async def measure(
-    examiner: Examiner, vocabulary: Vocabulary, task: str, effort: ReasoningEffort, prompts: int, samples: int
+    examiner: Examiner,
+    vocabulary: Vocabulary,
+    task: str,
+    effort: ReasoningEffort,
+    prompts: int,
+    samples: int,
 ) -> Row:
     """The row of one task and effort."""
     random = Random(f"{SEED} {task} {effort}")
-    situations = [make_situation(random, vocabulary, Split.VALIDATION, task, effort) for _ in range(prompts)]
+    situations = [
+        make_situation(random, vocabulary, Split.VALIDATION, task, effort) for _ in range(prompts)
+    ]
     greedy = SamplingParameters(temperature=0)
     first = await asyncio.gather(*(examiner.examine(each, greedy) for each in situations))
     chosen = [SamplingParameters(temperature=1.0, seed=SEED + index) for index in range(samples)]
@@ -94,13 +101,15 @@ def table(rows: list[Row], prompts: int, samples: int) -> str:
     head = (
         f"Held-out problems through Motet's engine: {prompts} prompts per row at temperature 0,"
         f" {samples} at temperature 1.0. All numbers in percent.\n\n"
-        "| task | effort | right | well-formed | right at 1.0 | well-formed at 1.0 |\n|---|---|--:|--:|--:|--:|\n"
+        "| task | effort | right | well-formed | right at 1.0 | well-formed at 1.0 |\n"
+        "|---|---|--:|--:|--:|--:|\n"
     )
-    lines = (
-        f"| {row.task} | {row.effort} | {row.right:.1f} | {row.well_formed:.1f} | {row.right_sampled:.1f} | {row.well_formed_sampled:.1f} |\n"
-        for row in rows
-    )
-    return head + "".join(lines)
+    return head + "".join(map(_line, rows))
+
+
+def _line(row: Row) -> str:
+    shares = (row.right, row.well_formed, row.right_sampled, row.well_formed_sampled)
+    return f"| {row.task} | {row.effort} | {' | '.join(f'{share:.1f}' for share in shares)} |\n"
 
 
 def write_between_markers(path: Path, text: str) -> None:
@@ -112,7 +121,9 @@ def write_between_markers(path: Path, text: str) -> None:
 
 def _shares(outcomes: list[Outcome]) -> tuple[float, float]:
     count = max(1, len(outcomes))
-    return 100 * sum(each.right for each in outcomes) / count, 100 * sum(each.well_formed for each in outcomes) / count
+    return 100 * sum(each.right for each in outcomes) / count, 100 * sum(
+        each.well_formed for each in outcomes
+    ) / count
 
 
 async def _main(arguments: argparse.Namespace) -> None:
@@ -121,7 +132,16 @@ async def _main(arguments: argparse.Namespace) -> None:
     examiner, rows = Examiner(engine, checkpoint.vocabulary), []
     for task in arguments.tasks:
         for effort in reversed(ReasoningEffort):
-            rows.append(await measure(examiner, checkpoint.vocabulary, task, effort, arguments.prompts, arguments.samples))
+            rows.append(
+                await measure(
+                    examiner,
+                    checkpoint.vocabulary,
+                    task,
+                    effort,
+                    arguments.prompts,
+                    arguments.samples,
+                )
+            )
             print(rows[-1], flush=True)
     await engine.close()
     text = table(rows, arguments.prompts, arguments.samples)
@@ -132,13 +152,18 @@ async def _main(arguments: argparse.Namespace) -> None:
 
 def main() -> None:
     """Read the options and measure."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model", type=Path, default=embedded_nano_path())
-    parser.add_argument("--prompts", type=int, default=500)
-    parser.add_argument("--samples", type=int, default=200)
-    parser.add_argument("--tasks", nargs="+", default=list(TASKS), choices=list(TASKS))
-    parser.add_argument("--threads", type=int, default=None)
-    parser.add_argument("--card", type=Path, default=None, help="the model card to write the table into")
+    model = embedded_nano_path()
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add("--model", type=Path, default=model, help="a checkpoint folder")
+    add("--prompts", type=int, default=500, help="per task and effort, at temperature 0")
+    add("--samples", type=int, default=200, help="per task and effort, at temperature 1.0")
+    add("--tasks", nargs="+", default=list(TASKS), choices=list(TASKS))
+    add("--threads", type=int, default=None)
+    add("--card", type=Path, default=model.parent / "MODEL_CARD.md", help="gets the table")
+    add("--no-card", dest="card", action="store_const", const=None, help="print the table only")
     asyncio.run(_main(parser.parse_args()))
 
 

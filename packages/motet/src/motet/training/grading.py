@@ -26,7 +26,11 @@ def is_right_answer(ids: Sequence[int], exercise: Exercise, vocabulary: Vocabula
 def is_right_call(ids: Sequence[int], call: Call, vocabulary: Vocabulary) -> bool:
     """Whether a completion ends in a call of the right function with the right arguments."""
     message = _last_message(ids, vocabulary)
-    if message is None or message.recipient != f"functions.{call.name}" or ids[-1] != vocabulary.call:
+    if (
+        message is None
+        or message.recipient != f"functions.{call.name}"
+        or ids[-1] != vocabulary.call
+    ):
         return False
     return _same_json(message.text, dict(call.arguments))
 

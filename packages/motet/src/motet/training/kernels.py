@@ -11,8 +11,8 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
+from torch.nn import functional
 
 from motet.checkpoint.mxfp4 import dequantize, quantize
 
@@ -42,11 +42,11 @@ def hidden_states(model: Any, tokens: Tensor, *, quantised: bool = False) -> tup
 def linear(module: Any, x: Tensor) -> Tensor:
     """A linear layer computed in bfloat16."""
     bias = None if module.bias is None else module.bias.bfloat16()
-    return F.linear(x.bfloat16(), module.weight.bfloat16(), bias)
+    return functional.linear(x.bfloat16(), module.weight.bfloat16(), bias)
 
 
 def _norm(module: Any, x: Tensor) -> Tensor:
-    return F.rms_norm(x, x.shape[-1:], module.weight, module.variance_epsilon)
+    return functional.rms_norm(x, x.shape[-1:], module.weight, module.variance_epsilon)
 
 
 def _attention(module: Any, x: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
@@ -56,21 +56,28 @@ def _attention(module: Any, x: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
     def heads(projection: Any) -> Tensor:
         return linear(projection, x).view(batch, length, -1, module.head_dim).transpose(1, 2)
 
-    query = _rotate(heads(module.q_proj), cosine, sine)
-    key = _rotate(heads(module.k_proj), cosine, sine)
+    query = _fused_rotate(heads(module.q_proj), cosine, sine)
+    key = _fused_rotate(heads(module.k_proj), cosine, sine)
     groups = module.num_key_value_groups
     mask = _mask(length, module.sliding_window)
     output: Tensor = _SinkAttention.apply(  # type: ignore[no-untyped-call]
-        query, _repeat_heads(key, groups), _repeat_heads(heads(module.v_proj), groups),
-        module.sinks, mask, module.scaling,
+        query,
+        _repeat_heads(key, groups),
+        _repeat_heads(heads(module.v_proj), groups),
+        module.sinks,
+        mask,
+        module.scaling,
     )
     return linear(module.o_proj, output.transpose(1, 2).reshape(batch, length, -1))
 
 
 def _rotate(x: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
-    first, second = x.chunk(2, dim=-1)
+    first, second = x.float().chunk(2, dim=-1)
     rotated = torch.cat((first * cosine - second * sine, second * cosine + first * sine), dim=-1)
     return rotated.bfloat16()
+
+
+_fused_rotate = torch.compile(_rotate, dynamic=True)
 
 
 def _repeat_heads(part: Tensor, groups: int) -> Tensor:
@@ -94,11 +101,19 @@ class _SinkAttention(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, query: Tensor, key: Tensor, value: Tensor, sinks: Tensor, mask: Tensor, scale: float
+        ctx: Any,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        sinks: Tensor,
+        mask: Tensor,
+        scale: float,
     ) -> Tensor:
-        output, lse = _flash_forward(query, key, value, 0.0, False, attn_mask=mask[None, None], scale=scale)
+        unsunk, lse = _flash_forward(
+            query, key, value, 0.0, False, attn_mask=mask[None, None], scale=scale
+        )
         with_sink = torch.logaddexp(lse, sinks[:, None])
-        output = output * torch.exp(lse - with_sink)[..., None].bfloat16()
+        output: Tensor = unsunk * torch.exp(lse - with_sink)[..., None].bfloat16()
         ctx.save_for_backward(query, key, value, sinks, output, with_sink, mask)
         ctx.scale = scale
         return output
@@ -112,27 +127,52 @@ class _SinkAttention(torch.autograd.Function):
         )
         delta = (gradients[0] * output).sum(-1, dtype=torch.float32)
         d_sinks = -(torch.exp(sinks[:, None] - lse) * delta).sum((0, 2))
-        offset = lse.reshape(-1, length, 1).bfloat16()
-        scores = torch.baddbmm(mask.expand(q.shape[0], length, length), q, k.transpose(1, 2), alpha=ctx.scale)
-        probabilities = scores.sub_(offset).exp_()
+        offset = lse.reshape(-1, length, 1)
+        scores = torch.baddbmm(
+            mask.expand(q.shape[0], length, length), q, k.transpose(1, 2), alpha=ctx.scale
+        )
+        probabilities = _fused_exp(scores, offset)
         d_value = torch.bmm(probabilities.transpose(1, 2), d_output)
         d_scores = torch.bmm(d_output, v.transpose(1, 2))
-        d_scores.sub_(delta.reshape(-1, length, 1).bfloat16()).mul_(probabilities).mul_(ctx.scale)
+        d_scores = _fused_softmax_gradient(
+            d_scores, probabilities, delta.reshape(-1, length, 1), ctx.scale
+        )
         d_query = torch.bmm(d_scores, k)
         d_key = torch.bmm(d_scores.transpose(1, 2), q)
         return d_query.view(shape), d_key.view(shape), d_value.view(shape), d_sinks, None, None
 
 
+def _exp(scores: Tensor, offset: Tensor) -> Tensor:
+    return torch.exp(scores.float() - offset).bfloat16()
+
+
+def _softmax_gradient(
+    gradient: Tensor, probabilities: Tensor, delta: Tensor, scale: float
+) -> Tensor:
+    return ((gradient.float() - delta) * probabilities.float() * scale).bfloat16()
+
+
+_fused_exp = torch.compile(_exp, dynamic=True)
+_fused_softmax_gradient = torch.compile(_softmax_gradient, dynamic=True)
+
+
 def _mixture(module: Any, x: Tensor, quantised: bool) -> tuple[Tensor, Tensor]:
     flat = x.reshape(-1, x.shape[-1])
     router, experts = module.router, module.experts
-    logits = F.linear(flat, router.weight, router.bias)
+    logits = functional.linear(flat, router.weight, router.bias)
     values, chosen = torch.topk(logits, router.top_k, dim=-1)
     matrices = (experts.gate_up_proj, experts.down_proj)
     gate_up, down = map(rounded, matrices) if quantised else matrices
     output: Tensor = _Experts.apply(  # type: ignore[no-untyped-call]
-        flat, torch.softmax(values, dim=-1), chosen,
-        gate_up, experts.gate_up_proj_bias, down, experts.down_proj_bias, experts.limit, experts.alpha,
+        flat,
+        torch.softmax(values, dim=-1),
+        chosen,
+        gate_up,
+        experts.gate_up_proj_bias,
+        down,
+        experts.down_proj_bias,
+        experts.limit,
+        experts.alpha,
     )
     share = torch.bincount(chosen.flatten(), minlength=logits.shape[1]) / chosen.numel()
     imbalance = logits.shape[1] * (share * torch.softmax(logits, dim=-1).mean(0)).sum()
@@ -171,8 +211,16 @@ class _Experts(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, weights: Tensor, chosen: Tensor,
-        gate_up: Tensor, gate_up_bias: Tensor, down: Tensor, down_bias: Tensor, limit: float, alpha: float,
+        ctx: Any,
+        x: Tensor,
+        weights: Tensor,
+        chosen: Tensor,
+        gate_up: Tensor,
+        gate_up_bias: Tensor,
+        down: Tensor,
+        down_bias: Tensor,
+        limit: float,
+        alpha: float,
     ) -> Tensor:
         k = chosen.shape[1]
         source, place, counts = _grouping(chosen, gate_up.shape[0])
@@ -180,9 +228,13 @@ class _Experts(torch.autograd.Function):
         b1 = torch.cat((gate_up_bias[..., ::2], gate_up_bias[..., 1::2]), -1).bfloat16()
         w2, b2 = down.bfloat16(), down_bias.bfloat16()
         rows = _with_zero_row(x.bfloat16()).index_select(0, source)
-        inner = torch.cat([torch.addmm(b1[e], part, w1[e]) for e, part in enumerate(rows.split(counts))])
+        inner = torch.cat(
+            [torch.addmm(b1[e], part, w1[e]) for e, part in enumerate(torch.split(rows, counts))]
+        )
         hidden = _fused_swiglu(inner, limit, alpha)
-        outer = torch.cat([torch.addmm(b2[e], part, w2[e]) for e, part in enumerate(hidden.split(counts))])
+        outer = torch.cat(
+            [torch.addmm(b2[e], part, w2[e]) for e, part in enumerate(torch.split(hidden, counts))]
+        )
         per_choice = outer.index_select(0, place).view(-1, k, x.shape[1])
         ctx.save_for_backward(rows, inner, hidden, per_choice, weights, source, place, w1, w2)
         ctx.counts, ctx.limit, ctx.alpha = counts, limit, alpha
@@ -196,9 +248,9 @@ class _Experts(torch.autograd.Function):
         d_weights = torch.bmm(per_choice, gradient[..., None])[..., 0].float()
         share = torch.zeros(len(source)).index_copy_(0, place, weights.flatten())[:, None]
         d_outer = _with_zero_row(gradient).index_select(0, source) * share.bfloat16()
-        d_hidden = torch.cat([p @ w2[e].T for e, p in enumerate(d_outer.split(counts))])
+        d_hidden = torch.cat([p @ w2[e].T for e, p in enumerate(torch.split(d_outer, counts))])
         d_inner = _fused_swiglu_gradient(inner, d_hidden, ctx.limit, ctx.alpha)
-        d_rows = torch.cat([p @ w1[e].T for e, p in enumerate(d_inner.split(counts))])
+        d_rows = torch.cat([p @ w1[e].T for e, p in enumerate(torch.split(d_inner, counts))])
         d_x = d_rows.index_select(0, place).view(-1, k, d_rows.shape[1]).sum(1, dtype=torch.float32)
         d_w1, d_b1 = _weight_gradients(rows, d_inner, counts)
         d_w2, d_b2 = _weight_gradients(hidden, d_outer, counts)
@@ -224,13 +276,15 @@ def _grouping(chosen: Tensor, experts: int) -> tuple[Tensor, Tensor, list[int]]:
 
 
 def _with_zero_row(x: Tensor) -> Tensor:
-    return F.pad(x, (0, 0, 0, 1))
+    return functional.pad(x, (0, 0, 0, 1))
 
 
 def _weight_gradients(rows: Tensor, gradient: Tensor, counts: list[int]) -> tuple[Tensor, Tensor]:
-    pairs = list(zip(rows.split(counts), gradient.split(counts), strict=True))
-    weight = torch.stack([(part.T @ grad).float() for part, grad in pairs])
-    return weight, torch.stack([grad.sum(0, dtype=torch.float32) for _, grad in pairs])
+    pairs = list(zip(torch.split(rows, counts), torch.split(gradient, counts), strict=True))
+    ones = torch.ones(1, len(rows), dtype=torch.bfloat16)
+    weight = torch.stack([part.T @ grad for part, grad in pairs]).float()
+    bias = torch.cat([ones[:, : len(grad)] @ grad for _, grad in pairs]).float()
+    return weight, bias
 
 
 def _interleave(halves: Tensor) -> Tensor:

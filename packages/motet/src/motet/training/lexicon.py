@@ -4,36 +4,14 @@ from __future__ import annotations
 
 from functools import cache
 from random import Random
+from string import ascii_lowercase, ascii_uppercase
 
 from motet.harmony import o200k_harmony
+from motet.training.phrases import phrases
 from motet.training.vocabulary import nano_vocabulary
 
 _REAL_WORD_RANKS = 24_000
-_VOWELS = ("a", "e", "i", "o", "u", "a", "e", "i", "o", "ai", "ou", "ee", "oo")
-_STARTS = ("b", "br", "c", "ch", "d", "dr", "f", "fl", "g", "gr", "h", "j", "k", "l", "m", "n", "p", "pl", "qu", "r", "s",
-           "sh", "sl", "st", "t", "th", "tr", "v", "w", "x", "y", "z")
-_ENDS = ("", "", "", "b", "ck", "d", "g", "l", "ll", "m", "n", "nd", "p", "r", "rt", "s", "ss", "st", "t", "tt", "x", "z")
-
-NAMES = (
-    "Anna", "Ben", "Carla", "David", "Emma", "Felix", "Grace", "Hugo", "Ida", "Jonas", "Kim", "Leo", "Mia", "Nora", "Oscar",
-    "Paul", "Quinn", "Rosa", "Sam", "Tina", "Uma", "Victor", "Wendy", "Xavier", "Yara", "Zoe", "Alice", "Bob", "Charlie",
-    "Diana", "Eva", "Frank", "Hannah", "Ivan", "Julia", "Karl", "Lena", "Marco", "Nina", "Otto", "Peter", "Ruth", "Simon",
-    "Tom", "Lucy", "Maria", "John", "Mary", "James", "Sofia", "Omar", "Aisha", "Chen", "Priya", "Kenji", "Olga",
-)
-CITIES = (
-    "Oslo", "Rome", "Paris", "Berlin", "Madrid", "London", "Tokyo", "Lima", "Cairo", "Delhi", "Vienna", "Prague", "Dublin",
-    "Athens", "Lisbon", "Warsaw", "Boston", "Chicago", "Sydney", "Toronto", "Nairobi", "Seoul", "Hanoi", "Bern", "Helsinki",
-    "New York", "San Francisco", "Los Angeles", "Buenos Aires", "Cape Town", "Amsterdam", "Munich", "Istanbul", "Zurich",
-)
-COLOURS = ("red", "blue", "green", "yellow", "black", "white", "brown", "pink", "purple", "orange", "grey", "silver")
-THINGS = (
-    "box", "car", "house", "book", "lamp", "chair", "table", "bag", "cup", "key", "bike", "phone", "door", "hat", "coat", "boat",
-    "train", "clock", "pen", "ring", "ball", "stone", "tree", "garden", "camera", "letter", "parcel", "bottle", "basket", "ticket",
-)
-ANIMALS = ("cat", "dog", "horse", "rabbit", "parrot", "fish", "goat", "cow", "sheep", "duck", "fox", "mouse", "owl", "turtle")
-FOODS = ("pizza", "soup", "rice", "pasta", "apples", "bread", "cheese", "cake", "fish", "salad", "bananas", "honey", "noodles")
-JOBS = ("teacher", "doctor", "baker", "pilot", "farmer", "nurse", "painter", "lawyer", "singer", "writer", "cook", "driver")
-LANGUAGES = ("French", "German", "Spanish", "Italian", "Greek", "Hindi", "Japanese", "Polish", "Turkish", "Arabic", "Dutch")
+_VOWELS, _STARTS, _ENDS = (phrases("lexicon", kind) for kind in ("vowels", "starts", "ends"))
 
 
 @cache
@@ -41,14 +19,22 @@ def vocabulary_words() -> tuple[str, ...]:
     """The words that are single tokens of the nano model, whose letters it has to know by heart."""
     vocabulary = nano_vocabulary()
     tokens = (vocabulary.token_bytes(token) or b"" for token in range(vocabulary.size))
-    return tuple(token[1:].decode() for token in tokens if token[:1] == b" " and token[1:].isalpha() and token.isascii())
+    return tuple(
+        token[1:].decode()
+        for token in tokens
+        if token[:1] == b" " and token[1:].isalpha() and token.isascii()
+    )
 
 
 @cache
 def real_words() -> tuple[str, ...]:
-    """Lower-case words of 3 to 12 letters that have a token of their own, the common ones first."""
-    tokens = map(o200k_harmony().token_bytes, range(_REAL_WORD_RANKS))
-    words = (token[1:].decode() for token in tokens if token and token[:1] == b" " and token[1:].isalpha() and token.isascii())
+    """Lower-case words of 3 to 12 letters that have a token of their own, common ones first."""
+    tokens = (o200k_harmony().token_bytes(rank) or b"" for rank in range(_REAL_WORD_RANKS))
+    words = (
+        token[1:].decode()
+        for token in tokens
+        if token[:1] == b" " and token[1:].isalpha() and token.isascii()
+    )
     return tuple(word for word in words if 3 <= len(word) <= 12 and word.islower())
 
 
@@ -60,7 +46,10 @@ def real_word(random: Random) -> str:
 def made_up_word(random: Random, syllables: int | None = None) -> str:
     """A pronounceable word of 2 to 12 letters."""
     count = syllables or random.choice((1, 2, 2, 2, 3, 3, 4))
-    return "".join(random.choice(_STARTS) + random.choice(_VOWELS) + random.choice(_ENDS) for _ in range(count))[:12]
+    parts = (
+        random.choice(_STARTS) + random.choice(_VOWELS) + random.choice(_ENDS) for _ in range(count)
+    )
+    return "".join(parts)[:12]
 
 
 def any_word(random: Random) -> str:
@@ -72,22 +61,24 @@ def any_word(random: Random) -> str:
         return real_word(random)
     if style < 0.85:
         return made_up_word(random)
-    return "".join(random.choice("abcdefghijklmnopqrstuvwxyz") for _ in range(random.randint(2, 12)))
+    return "".join(random.choice(ascii_lowercase) for _ in range(random.randint(2, 12)))
 
 
 def person(random: Random) -> str:
     """A first name, at times a made-up one."""
-    return random.choice(NAMES) if random.random() < 0.7 else made_up_word(random, 2).capitalize()
+    return _name(random, "names")
 
 
 def city(random: Random) -> str:
     """A city, at times a made-up one."""
-    return random.choice(CITIES) if random.random() < 0.7 else made_up_word(random, 2).capitalize()
+    return _name(random, "cities")
 
 
 def thing(random: Random) -> str:
     """A thing of everyday life, at times any word."""
-    return random.choice(THINGS) if random.random() < 0.7 else real_word(random)
+    return (
+        random.choice(phrases("lexicon", "things")) if random.random() < 0.7 else real_word(random)
+    )
 
 
 def whole_number(random: Random, digits: int = 4) -> int:
@@ -97,5 +88,11 @@ def whole_number(random: Random, digits: int = 4) -> int:
 
 def code(random: Random) -> str:
     """An identifier such as `K7-402`."""
-    letters = "".join(random.choice("ABCDEFGHIJKLMNOPQRSTUVWXYZ") for _ in range(random.randint(1, 2)))
+    letters = "".join(random.choice(ascii_uppercase) for _ in range(random.randint(1, 2)))
     return f"{letters}{random.choice(('', '-'))}{random.randint(1, 999)}"
+
+
+def _name(random: Random, kind: str) -> str:
+    if random.random() < 0.7:
+        return random.choice(phrases("lexicon", kind))
+    return made_up_word(random, 2).capitalize()

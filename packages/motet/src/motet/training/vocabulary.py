@@ -41,7 +41,9 @@ def frequent_ranks(texts: list[str], least_share: float) -> list[int]:
     kept = []
     for rank in frequent:
         token = full.token_bytes(rank) or b""
-        merges = any(token[:cut] in reachable and token[cut:] in reachable for cut in range(1, len(token)))
+        merges = any(
+            token[:cut] in reachable and token[cut:] in reachable for cut in range(1, len(token))
+        )
         if not any(chr(value).isalpha() for value in token):
             reachable.add(token)
         elif merges:

@@ -10,33 +10,9 @@ from __future__ import annotations
 from random import Random
 
 from motet.training.exercise import Exercise, polite, thoughts
+from motet.training.phrases import phrases
 
 DIGITS = 4
-
-_SUMS = (
-    "What is {a} + {b}?", "{a} + {b}", "{a}+{b}", "{a} + {b} =", "{a}+{b}=", "{a} + {b} = ?", "{a}+{b}=?",
-    "{a}+{b}?", "{a} + {b}?", "Add {a} and {b}.", "Add {a} to {b}.", "What's {a} + {b}?", "What's {a} plus {b}?",
-    "What is {a} plus {b}?", "{a} plus {b}", "{a} plus {b}?", "Calculate {a} + {b}.", "Compute {a} + {b}.",
-    "Calculate {a}+{b}", "How much is {a} + {b}?", "How much is {a} plus {b}?", "What is the sum of {a} and {b}?",
-    "Sum of {a} and {b}", "The sum of {a} and {b}?", "Find the sum of {a} and {b}.", "Work out {a} + {b}.",
-    "Solve {a} + {b}.", "Sum {a} and {b}.", "Find {a} + {b}.", "Evaluate {a} + {b}.", "What does {a} + {b} equal?",
-    "What do {a} and {b} make?", "What do you get if you add {a} and {b}?", "What is {a} added to {b}?",
-    "I have {a} apples and get {b} more. How many apples do I have?", "Tell me {a} + {b}.",
-    "If I add {a} and {b}, what is the result?", "{a} and {b} together", "Total of {a} and {b}?",
-    "What is the total of {a} and {b}?", "What is {a}+{b}?", "what is {a} + {b}", "How many are {a} and {b}?",
-)
-_DIFFERENCES = (
-    "What is {a} - {b}?", "{a} - {b}", "{a}-{b}", "{a} - {b} =", "{a}-{b}=", "{a} - {b} = ?", "{a}-{b}=?",
-    "{a}-{b}?", "{a} - {b}?", "Subtract {b} from {a}.", "What's {a} - {b}?", "What's {a} minus {b}?",
-    "What is {a} minus {b}?", "{a} minus {b}", "{a} minus {b}?", "Calculate {a} - {b}.", "Compute {a} - {b}.",
-    "Calculate {a}-{b}", "How much is {a} - {b}?", "How much is {a} minus {b}?", "Take {b} away from {a}.",
-    "Take {b} from {a}.", "What is {a} less {b}?", "Work out {a} - {b}.", "Solve {a} - {b}.", "Find {a} - {b}.",
-    "Evaluate {a} - {b}.", "What does {a} - {b} equal?", "What do you get if you subtract {b} from {a}?",
-    "What is {a} take away {b}?", "Tell me {a} - {b}.", "If I subtract {b} from {a}, what is the result?",
-    "I have {a} apples and give away {b}. How many apples are left?", "What remains of {a} after taking {b}?",
-    "What is {b} subtracted from {a}?", "What is the difference {a} - {b}?", "What is {a}-{b}?", "what is {a} - {b}",
-    "How much is left of {a} if you take {b}?", "Deduct {b} from {a}.",
-)
 
 
 def arithmetic(random: Random) -> Exercise:
@@ -45,10 +21,14 @@ def arithmetic(random: Random) -> Exercise:
     if random.random() < 0.1:
         b = min(9999, max(0, a + random.randint(-12, 12)))
     sign = random.choice("+-")
-    question = random.choice(_SUMS if sign == "+" else _DIFFERENCES).format(a=a, b=b)
+    wording = random.choice(phrases("arithmetic", "sums" if sign == "+" else "differences"))
     result = a + b if sign == "+" else a - b
-    chains = (_sum_high(a, b), _sum_medium(a, b)) if sign == "+" else (_minus_high(a, b), _minus_medium(a, b))
-    return Exercise("arithmetic", f"{a}{sign}{b}", polite(random, question), str(result), thoughts(*chains))
+    if sign == "+":
+        chains = thoughts(_sum_high(a, b), _sum_medium(a, b))
+    else:
+        chains = thoughts(_difference_high(a, b), _difference_medium(a, b))
+    question = polite(random, wording.format(a=a, b=b))
+    return Exercise("arithmetic", f"{a}{sign}{b}", question, str(result), chains)
 
 
 def _number(random: Random) -> int:
@@ -77,25 +57,28 @@ def _sum_medium(a: int, b: int) -> str:
     return "\n".join(lines)
 
 
-def _minus_high(a: int, b: int) -> str:
+def _difference_high(a: int, b: int) -> str:
     large, small = max(a, b), min(a, b)
     relation = "less, -" if a < b else "not less, +"
-    lines, borrow, result = [f"{a:04} - {b:04}", f"{relation}({large:04} - {small:04})"], 0, ""
+    lines = [f"{a:04} - {b:04}", f"{relation}({large:04} - {small:04})"]
+    borrow, result = 0, ""
     for x, y in _columns(large, small, DIGITS):
         difference = x - y - borrow
-        result = f"{difference % 10}{result}"
-        lines.append(f"{x + 10 * (difference < 0)}-{y}-{borrow}={difference % 10}, borrow {int(difference < 0)}: {result}")
-        borrow = int(difference < 0)
+        digit, lent = difference % 10, int(difference < 0)
+        result = f"{digit}{result}"
+        lines.append(f"{x + 10 * lent}-{y}-{borrow}={digit}, borrow {lent}: {result}")
+        borrow = lent
     return "\n".join([*lines, f"{'-' if a < b else '+'}{result} = {a - b}"])
 
 
-def _minus_medium(a: int, b: int) -> str:
+def _difference_medium(a: int, b: int) -> str:
     large, small = max(a, b), min(a, b)
     lines, borrow = [f"{'-' if a < b else '+'}({large} - {small})"], 0
     for x, y in _columns(large, small, len(str(large))):
         difference = x - y - borrow
-        lines.append(f"{x + 10 * (difference < 0):02}-{y}-{borrow}={difference % 10}")
-        borrow = int(difference < 0)
+        digit, lent = difference % 10, int(difference < 0)
+        lines.append(f"{x + 10 * lent:02}-{y}-{borrow}={digit}")
+        borrow = lent
     return "\n".join(lines)
 
 

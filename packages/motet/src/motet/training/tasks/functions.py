@@ -1,4 +1,4 @@
-"""Calling a developer's function with arguments out of the user's sentence, then reporting its result.
+"""Calling a developer's function with arguments out of the user's sentence, reporting its result.
 
 Names, parameters, descriptions, types and values vary without end: words are drawn from lists, from
 the vocabulary's common words and from made-up ones. One to three functions are offered; one fits.
@@ -13,43 +13,32 @@ from random import Random
 from typing import Any
 
 from motet.harmony import ToolDescription
-from motet.training import lexicon
 from motet.training.exercise import Call, Exercise, polite, thoughts
 from motet.training.lexicon import city, code, made_up_word, person, real_word, whole_number
+from motet.training.phrases import phrase_book, phrases
 
-_VERBS = ("get", "find", "book", "send", "set", "create", "delete", "update", "search", "check", "add", "open", "close", "start", "stop",
-          "order", "cancel", "list", "show", "play", "move", "save", "read", "write", "translate", "convert", "count", "call", "buy", "fetch")
-_NOUNS = ("weather", "ticket", "hotel", "flight", "email", "message", "alarm", "event", "user", "order", "price", "stock", "song", "file", "note",
-          "room", "table", "car", "taxi", "meeting", "reminder", "account", "photo", "movie", "book", "recipe", "news", "map", "route", "train",
-          "light", "door", "temperature", "population", "time", "date", "score", "balance", "invoice", "product", "contact", "calendar", "forecast")
-_TEXT_PARAMETERS = ("city", "location", "name", "title", "place", "user", "country", "address", "subject", "query", "topic", "product", "item",
-                    "destination", "origin", "artist", "company", "symbol", "author", "recipient", "label", "category", "id", "word", "text")
-_NUMBER_PARAMETERS = ("count", "amount", "quantity", "days", "hours", "minutes", "limit", "year", "age", "number", "price", "size", "level",
-                      "distance", "width", "height", "guests", "seats", "nights", "volume", "duration", "page", "weight", "speed")
-_FLAG_PARAMETERS = ("urgent", "verbose", "active", "public", "private", "repeat", "silent", "express", "confirmed", "enabled", "vegetarian")
-_ENUMS: dict[str, tuple[str, ...]] = {
-    "unit": ("celsius", "fahrenheit"), "size": ("small", "medium", "large"), "format": ("short", "long"), "mode": ("fast", "slow"),
-    "color": ("red", "green", "blue"), "priority": ("low", "normal", "high"), "currency": ("EUR", "USD", "GBP"), "order": ("asc", "desc"),
-    "class": ("economy", "business", "first"), "day": ("today", "tomorrow"), "kind": ("sms", "email", "call"), "units": ("metric", "imperial"),
-}
-_DESCRIPTIONS = ("{V} a {n}.", "{V} the {n}.", "{V} {n}s.", "{V} the current {n}", "{V} {n} data.", "{V} a {n} for the user.", "Use this to {v} a {n}.",
-                 "{V}s the {n}.", "Function to {v} the {n}.", "{V} {n} by {p}.", "{V} the {n} for a given {p}.", "")
-_ASK_ONE = ("What is the {n} in {x}?", "What is the {n} of {x}?", "What is the {n} for {x}?", "What's the {n} in {x}?", "What's the {n} of {x}?",
-            "How is the {n} in {x}?", "{V} the {n} for {x}.", "{V} the {n} of {x}.", "{V} the {n} in {x}.", "{V} {n} {x}", "{V} a {n} for {x}.",
-            "I need the {n} for {x}.", "I want to {v} a {n} for {x}.", "Tell me the {n} in {x}.", "Can you {v} the {n} for {x}?", "{n} in {x}?",
-            "Show me the {n} of {x}.", "Could you {v} a {n} for {x}?", "Give me the {n} in {x}.", "{V} the {n} from {x}.", "{V} a {n} to {x}.",
-            "{V} the {n} {x}.", "I would like to know the {n} in {x}.", "Do you know the {n} of {x}?", "{V} the {n} called {x}.", "{V} {x}.")
-_ASK_MANY = ("{V} a {n} with {ps}.", "{V} the {n} with {ps}.", "{V} a {n}: {ps}", "{V} a {n}, {ps}.", "Please {v} a {n} with {ps}.", "{V} {n}: {ps}",
-             "I want to {v} a {n} with {ps}.", "Can you {v} a {n} with {ps}?", "Could you {v} the {n} with {ps}?", "{V} the {n} for {ps}.",
-             "Call {f} with {ps}.", "Use {f} with {ps}.", "Use the function {f} with {ps}.", "Call the function {f}: {ps}", "{f} with {ps}",
-             "Run {f} with {ps}.", "I need to {v} a {n}. {ps}.", "{V} a {n}. Use {ps}.", "{V} one {n} where {ps}.", "Let's {v} a {n} with {ps}.",
-             "{V} my {n} with {ps}.", "{V} another {n} with {ps}.", "Go and {v} a {n} with {ps}.", "{V} a new {n} with {ps}.", "We should {v} the {n}, {ps}.")
-_ASK_NONE = ("{V} the {n}.", "{V} the {n} now.", "Call {f}.", "Use {f}.", "Please {v} the {n}.", "Can you {v} the {n}?", "{V} {n}", "Run {f}.", "What is the {n}?",
-             "I want to {v} the {n}.", "{V} my {n}.", "Could you {v} the {n}?", "Time to {v} the {n}.", "Tell me the {n}.", "{V} it: the {n}.")
-_PAIRS = ("{k} {v}", "{k} {v}", "{k} {v}", "{k}: {v}", "{k} = {v}", "{k}={v}", "{v} as {k}", "{k} is {v}", "the {k} {v}", "{k} set to {v}", "{v} {k}")
-_RESULT_KEYS = ("status", "result", "temperature", "price", "id", "total", "count", "name", "message", "time", "value", "condition", "state", "date",
-                "balance", "answer", "code", "distance", "level", "score", "owner", "city", "error", "title", "number", "weight", "rate", "seat")
-_STATES = ("ok", "done", "sunny", "cloudy", "rainy", "sent", "booked", "open", "closed", "not found", "on", "off", "ready", "confirmed", "success", "failed")
+_PARAMETER_COUNTS = (0, 1, 1, 1, 1, 2, 2, 2, 3, 3)
+_KINDS = {"string": 10, "integer": 5, "number": 2, "boolean": 2, "enum": 2}
+_PARAMETER_DESCRIPTIONS = (
+    "The {n}",
+    "The {n}.",
+    "{n}",
+    "Name of the {n}",
+    "The {n} to use",
+    "A {n}",
+    "Which {n}",
+    "{n} of the request",
+    "The {n}, e.g. {x}",
+)
+_SECOND_ARGUMENTS = (
+    "in {v}",
+    "with {v} {k}",
+    "for {v} {k}",
+    ", {k} {v}",
+    "with {k} {v}",
+    "and {k} {v}",
+    "({v})",
+)
 
 
 @dataclass(frozen=True)
@@ -71,26 +60,33 @@ class _Function:
     parameters: tuple[_Parameter, ...]
     required: int
 
+    @property
+    def words(self) -> dict[str, str]:
+        """What wordings call the function."""
+        name = self.description.name
+        return {"v": self.verb, "V": self.verb.capitalize(), "n": self.noun, "f": name}
+
 
 def functions(random: Random) -> Exercise:
     """One request that one of the offered functions answers."""
-    offered = [_function(random) for _ in range(random.choice((1, 1, 2, 2, 3)))]
-    offered = list({each.description.name: each for each in offered}.values())
-    fitting = random.choice(offered)
-    others = [each for each in offered if each is fitting or each.noun != fitting.noun]
-    used = _used(random, fitting)
-    arguments = {each.name: each.value(random) for each in used}
+    drawn = [_function(random) for _ in range(random.choice((1, 1, 2, 2, 3)))]
+    by_name = {each.description.name: each for each in drawn}
+    fitting = random.choice(list(by_name.values()))
+    offered = [each for each in by_name.values() if each is fitting or each.noun != fitting.noun]
+    arguments = {each.name: each.value(random) for each in _used(random, fitting)}
     request = _request(random, fitting, arguments)
     name = fitting.description.name
     result, answer = _result(random)
-    listed = ", ".join(f"{key} = {_shown(value)}" for key, value in arguments.items()) or "no arguments"
+    listed = ", ".join(f"{key} = {_shown(value)}" for key, value in arguments.items())
     return Exercise(
         task="functions",
         key=f"{name} {json.dumps(arguments)}",
         question=polite(random, request),
         answer=answer,
-        thoughts=thoughts(f"I need the function {name}.\n{listed}", f"Call {name}."),
-        tools=tuple(each.description for each in others),
+        thoughts=thoughts(
+            high=f"I need the function {name}.\n{listed or 'no arguments'}", medium=f"Call {name}."
+        ),
+        tools=tuple(each.description for each in offered),
         call=Call(name, arguments, result),
     )
 
@@ -102,25 +98,32 @@ def offered_functions(random: Random, count: int) -> tuple[ToolDescription, ...]
 
 
 def _function(random: Random) -> _Function:
-    verb, noun = _word_of(random, _VERBS), _word_of(random, _NOUNS)
-    parameters = {each.name: each for each in (_parameter(random) for _ in range(random.choice((0, 1, 1, 1, 1, 2, 2, 2, 3, 3))))}
-    chosen = tuple(parameters.values())
-    required = len(chosen) if random.random() < 0.7 else random.randint(min(1, len(chosen)), len(chosen))
-    first = chosen[0].name if chosen else noun
-    text = random.choice(_DESCRIPTIONS).format(V=verb.capitalize(), v=verb, n=noun, p=first)
+    verb, noun = _word_of(random, "verbs"), _word_of(random, "nouns")
+    drawn = [_parameter(random) for _ in range(random.choice(_PARAMETER_COUNTS))]
+    parameters = tuple({each.name: each for each in drawn}.values())
+    required = len(parameters)
+    if random.random() >= 0.7:
+        required = random.randint(min(1, required), required)
+    first = parameters[0].name if parameters else noun
+    wording = random.choice(phrases("functions", "descriptions"))
+    text = wording.format(V=verb.capitalize(), v=verb, n=noun, p=first)
     schema = {
         "type": "object",
-        "properties": {each.name: each.schema for each in chosen},
-        "required": [each.name for each in chosen[:required]],
+        "properties": {each.name: each.schema for each in parameters},
+        "required": [each.name for each in parameters[:required]],
     }
-    no_schema = not chosen and random.random() < 0.7
-    name = _joined(random, verb, noun)
-    return _Function(verb, noun, ToolDescription(name, text, None if no_schema else schema), chosen, required)
+    without_schema = not parameters and random.random() < 0.7
+    description = ToolDescription(
+        _joined(random, verb, noun), text, None if without_schema else schema
+    )
+    return _Function(verb, noun, description, parameters, required)
 
 
-def _word_of(random: Random, words: tuple[str, ...]) -> str:
+def _word_of(random: Random, kind: str) -> str:
     style = random.random()
-    return random.choice(words) if style < 0.65 else real_word(random) if style < 0.9 else made_up_word(random, 2)
+    if style < 0.65:
+        return random.choice(phrases("functions", kind))
+    return real_word(random) if style < 0.9 else made_up_word(random, 2)
 
 
 def _joined(random: Random, verb: str, noun: str) -> str:
@@ -134,34 +137,50 @@ def _joined(random: Random, verb: str, noun: str) -> str:
 
 
 def _parameter(random: Random) -> _Parameter:
-    kind = random.choices(("string", "integer", "number", "boolean", "enum"), (10, 5, 2, 2, 2))[0]
+    kind = random.choices(tuple(_KINDS), tuple(_KINDS.values()))[0]
     if kind == "enum":
-        name, values = random.choice(tuple(_ENUMS.items()))
-        return _Parameter(name, _described(random, name, {"type": "string", "enum": list(values)}), lambda r: r.choice(values))
-    names = {"string": _TEXT_PARAMETERS, "boolean": _FLAG_PARAMETERS}.get(kind, _NUMBER_PARAMETERS)
-    name = _word_of(random, names)
+        name, values = random.choice(tuple(phrase_book("functions")["enums"].items()))
+        schema = {"type": "string", "enum": values}
+        return _Parameter(name, _described(random, name, schema), lambda each: each.choice(values))
+    words = {"string": "text_parameters", "boolean": "flag_parameters"}
+    name = _word_of(random, words.get(kind, "number_parameters"))
     if random.random() < 0.12:
-        name = f"{name}_{_word_of(random, _NOUNS)}"
-    makers: dict[str, Callable[[Random], Any]] = {
-        "string": _text_value, "boolean": lambda r: r.random() < 0.6, "integer": lambda r: whole_number(r),
-        "number": lambda r: r.choice((whole_number(r, 3), whole_number(r, 3) + r.randint(1, 9) / 10)),
-    }
-    return _Parameter(name, _described(random, name, {"type": kind}), makers[kind])
+        name = f"{name}_{_word_of(random, 'nouns')}"
+    return _Parameter(name, _described(random, name, {"type": kind}), _VALUES[kind])
 
 
 def _described(random: Random, name: str, schema: dict[str, Any]) -> dict[str, Any]:
     if random.random() < 0.55:
         return schema
-    text = random.choice(("The {n}", "The {n}.", "{n}", "Name of the {n}", "The {n} to use", "A {n}", "Which {n}", "{n} of the request", "The {n}, e.g. {x}"))
-    return schema | {"description": text.format(n=name.replace("_", " "), x=_text_value(random))}
+    wording = random.choice(_PARAMETER_DESCRIPTIONS)
+    return schema | {"description": wording.format(n=name.replace("_", " "), x=_text_value(random))}
 
 
 def _text_value(random: Random) -> str:
-    return random.choice((city, city, person, code, real_word, lambda r: made_up_word(r).capitalize(), _phrase))(random)
+    makers = (city, city, person, code, real_word, _title, _full_name)
+    return random.choice(makers)(random)
 
 
-def _phrase(random: Random) -> str:
+def _title(random: Random) -> str:
+    return made_up_word(random).capitalize()
+
+
+def _full_name(random: Random) -> str:
     return f"{person(random)} {made_up_word(random, 2).capitalize()}"
+
+
+def _number_value(random: Random) -> float:
+    return random.choice(
+        (whole_number(random, 3), whole_number(random, 3) + random.randint(1, 9) / 10)
+    )
+
+
+_VALUES: dict[str, Callable[[Random], Any]] = {
+    "string": _text_value,
+    "boolean": lambda random: random.random() < 0.6,
+    "integer": whole_number,
+    "number": _number_value,
+}
 
 
 def _used(random: Random, function: _Function) -> list[_Parameter]:
@@ -170,24 +189,34 @@ def _used(random: Random, function: _Function) -> list[_Parameter]:
 
 
 def _request(random: Random, function: _Function, arguments: dict[str, Any]) -> str:
-    words = {"v": function.verb, "V": function.verb.capitalize(), "n": function.noun, "f": function.description.name}
-    if not arguments:
-        return random.choice(_ASK_NONE).format(**words)
-    values = list(arguments.values())
+    words, values = function.words, list(arguments.values())
+    if not values:
+        return random.choice(phrases("functions", "ask_none")).format(**words)
     if len(values) == 1 and isinstance(values[0], str) and random.random() < 0.75:
         quote = '"' if random.random() < 0.15 else ""
-        return random.choice(_ASK_ONE).format(**words, x=f"{quote}{values[0]}{quote}")
+        wording = random.choice(phrases("functions", "ask_one"))
+        return wording.format(**words, x=f"{quote}{values[0]}{quote}")
     if len(values) == 2 and isinstance(values[0], str) and random.random() < 0.35:
         second, name = _spoken(random, values[1]), list(arguments)[1].replace("_", " ")
-        link = random.choice(("in {v}", "with {v} {k}", "for {v} {k}", ", {k} {v}", "with {k} {v}", "and {k} {v}", "({v})"))
-        return random.choice(_ASK_ONE).format(**words, x=f"{values[0]} {link.format(v=second, k=name)}".replace(" ,", ","))
-    pairs = [(key.replace("_", random.choice(" _")), _spoken(random, value)) for key, value in arguments.items()]
+        link = random.choice(_SECOND_ARGUMENTS).format(v=second, k=name)
+        named = f"{values[0]} {link}".replace(" ,", ",")
+        return random.choice(phrases("functions", "ask_one")).format(**words, x=named)
+    listed = _listed(random, arguments)
+    return random.choice(phrases("functions", "ask_many")).format(**words, ps=listed)
+
+
+def _listed(random: Random, arguments: dict[str, Any]) -> str:
+    pairs = [
+        (key.replace("_", random.choice(" _")), _spoken(random, value))
+        for key, value in arguments.items()
+    ]
     if random.random() < 0.25:
         random.shuffle(pairs)
-    style = random.choice(_PAIRS)
+    style = random.choice(phrases("functions", "pairs"))
     texts = [style.format(k=key, v=value) for key, value in pairs]
-    joined = ", ".join(texts) if random.random() < 0.5 else " and ".join((", ".join(texts[:-1]), texts[-1])) if len(texts) > 1 else texts[0]
-    return random.choice(_ASK_MANY).format(**words, ps=joined)
+    if random.random() < 0.5 or len(texts) == 1:
+        return ", ".join(texts)
+    return f"{', '.join(texts[:-1])} and {texts[-1]}"
 
 
 def _spoken(random: Random, value: Any) -> str:
@@ -205,21 +234,35 @@ def _shown(value: Any) -> str:
 def _result(random: Random) -> tuple[str, str]:
     """What the function gives back, as JSON or plain text, and the answer that reports it."""
     if random.random() < 0.3:
-        plain = random.choice((lambda r: r.choice(_STATES), lambda r: str(whole_number(r)), _text_value,
-                               lambda r: f"{whole_number(r, 2)} {r.choice(('degrees', 'euros', 'minutes', 'items', 'km'))}"))(random)
-        return plain, plain
-    keys = random.sample(_RESULT_KEYS, k=random.choice((1, 1, 2, 2, 3)))
+        plain = random.choice((_state, lambda each: str(whole_number(each)), _text_value, _amount))
+        text = plain(random)
+        return text, text
+    keys = random.sample(phrases("functions", "result_keys"), k=random.choice((1, 1, 2, 2, 3)))
     if random.random() < 0.15:
         keys[0] = real_word(random)
     values = {key: _result_value(random) for key in keys}
-    compact = random.random() < 0.4
-    text = json.dumps(values, separators=(",", ":") if compact else (", ", ": "))
-    return text, f"The {' and the '.join(f'{key} is {_shown(value)}' for key, value in values.items())}."
+    separators = (",", ":") if random.random() < 0.4 else (", ", ": ")
+    reported = (f"{key} is {_shown(value)}" for key, value in values.items())
+    return json.dumps(values, separators=separators), f"The {' and the '.join(reported)}."
+
+
+def _state(random: Random) -> str:
+    return random.choice(phrases("functions", "states"))
+
+
+def _amount(random: Random) -> str:
+    units = ("degrees", "euros", "minutes", "items", "km")
+    return f"{whole_number(random, 2)} {random.choice(units)}"
 
 
 def _result_value(random: Random) -> Any:
     makers: tuple[Callable[[Random], Any], ...] = (
-        lambda r: whole_number(r), lambda r: whole_number(r), lambda r: whole_number(r, 2) + r.randint(1, 9) / 10, _text_value,
-        lambda r: r.choice(_STATES), lambda r: r.choice(_STATES), lambda r: r.random() < 0.5,
+        whole_number,
+        whole_number,
+        lambda each: whole_number(each, 2) + each.randint(1, 9) / 10,
+        _text_value,
+        _state,
+        _state,
+        lambda each: each.random() < 0.5,
     )
     return random.choice(makers)(random)

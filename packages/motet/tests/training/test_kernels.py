@@ -1,0 +1,74 @@
+"""The fast forward and backward pass against transformers' own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from transformers import GptOssConfig, GptOssForCausalLM
+
+from motet.checkpoint import dequantize, quantize
+from motet.training.kernels import hidden_states, rounded
+
+TOKENS = 150  # longer than the window
+
+
+@pytest.fixture(autouse=True)
+def _plain_and_single_threaded() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    torch.compiler.set_stance("force_eager")
+    yield
+    torch.compiler.set_stance("default")
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def model() -> Any:
+    """Every expert is used for every token, so that no rounding can change the choice."""
+    torch.manual_seed(0)
+    config = GptOssConfig(
+        hidden_size=64,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        head_dim=32,
+        num_local_experts=3,
+        num_experts_per_tok=3,
+        vocab_size=100,
+    )
+    model = GptOssForCausalLM(config)
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.15)
+    return model
+
+
+def test_hidden_states_and_gradients_agree_with_transformers(model: Any) -> None:
+    tokens = torch.randint(0, 100, (2, TOKENS))
+    direction = torch.randn(2, TOKENS, 64)
+    expected = model.model(input_ids=tokens, use_cache=False).last_hidden_state
+    found, imbalance = hidden_states(model, tokens)
+    assert relative(found, expected) < 0.03
+    assert imbalance.item() == pytest.approx(1.0)
+    parameters = [value for name, value in model.named_parameters() if "lm_head" not in name]
+    wanted = torch.autograd.grad((expected * direction).sum(), parameters)
+    gradients = torch.autograd.grad((found * direction).sum(), parameters)
+    for gradient, want in zip(gradients, wanted, strict=True):
+        assert relative(gradient, want) < 0.1
+
+
+def test_rounded_weights_are_those_of_the_checkpoint_and_pass_gradients_on() -> None:
+    matrix = torch.randn(2, 64, 32, requires_grad=True)
+    result = rounded(matrix)
+    stored = dequantize(*quantize(matrix.detach().numpy().swapaxes(1, 2)))
+    assert np.allclose(result.detach().numpy().swapaxes(1, 2), stored, atol=1e-6)
+    result.sum().backward()  # type: ignore[no-untyped-call]
+    assert torch.equal(matrix.grad, torch.ones_like(matrix))  # type: ignore[arg-type]
+
+
+def relative(found: torch.Tensor, expected: torch.Tensor) -> float:
+    return ((found - expected).norm() / expected.norm()).item()
