@@ -5,6 +5,7 @@ import io
 import json
 import signal
 from collections.abc import AsyncGenerator, Iterator, Sequence
+from contextlib import suppress
 
 import pytest
 from rich.console import Console
@@ -52,6 +53,15 @@ class StoppingEngine(ScriptedEngine):
             yield GeneratedTokens(generated.tokens)
         signal.raise_signal(signal.SIGINT)
         await asyncio.sleep(60)
+
+
+class FailingEngine(ScriptedEngine):
+    """Fails after its script."""
+
+    async def generate(self, request: GenerationRequest) -> AsyncGenerator[GeneratedTokens, None]:
+        async for generated in super().generate(request):
+            yield GeneratedTokens(generated.tokens)
+        raise EngineError("lost")
 
 
 @pytest.fixture
@@ -155,6 +165,18 @@ def test_a_stopped_answer_stays_in_the_conversation(
 
     talk.turn("Go on.")
     assert [message.text for message in talk.conversation.messages[1:]] == ["Count.", "One, two,"]
+
+
+@pytest.mark.parametrize("engine", [StoppingEngine, FailingEngine])
+def test_text_without_a_message_token_is_shown_where_a_turn_breaks_off(
+    runner: asyncio.Runner, capsys: pytest.CaptureFixture[str], engine: type[ScriptedEngine]
+) -> None:
+    talk = session(engine([script("<|channel|>final It is 5, I")]))
+    turn = talk.turn("What is 2 + 3?")
+    with suppress(EngineError):
+        play(runner, turn, PlainAnswer())
+    assert turn.messages[-1].text == "It is 5, I"
+    assert capsys.readouterr().out == "It is 5, I\n"
 
 
 def test_the_next_prompt_extends_the_last_one_by_what_was_said(runner: asyncio.Runner) -> None:

@@ -6,6 +6,7 @@ the conversation. A turn that is stopped early keeps what the model had said by 
 is lost to an impatient reader.
 """
 
+from collections import deque
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass, field
@@ -34,8 +35,9 @@ class TurnOptions:
 class Turn:
     """One completion of a conversation: iterate `events()` once, then read the result.
 
-    The result is there also when the iteration was broken off or cancelled: `finish` is then None
-    and the last message ends where the reader stopped.
+    The result is there also when the iteration was broken off, cancelled or failed: `finish` is
+    then None, the last message ends where the model was, and `unread` holds the events that could
+    no longer be yielded, so that everything in `messages` can be shown.
     """
 
     def __init__(
@@ -53,6 +55,7 @@ class Turn:
         self._parser = HarmonyParser(vocabulary, Role.ASSISTANT)
         self.finish: FinishReason | None = None
         self.generated_tokens = 0
+        self.unread: deque[HarmonyEvent] = deque()
 
     async def events(self) -> AsyncGenerator[HarmonyEvent, None]:
         """Yield what the model says as it says it; raises `EngineError` if generation fails."""
@@ -68,12 +71,13 @@ class Turn:
                     self.generated_tokens += len(chunk.tokens)
                     self.finish = chunk.finish
                     for token in chunk.tokens:
-                        for event in self._parser.feed(token):
-                            yield event
+                        self.unread.extend(self._parser.feed(token))
+                        while self.unread:
+                            yield self.unread.popleft()
         finally:
-            last = self._parser.finish()
-        for event in last:
-            yield event
+            self.unread.extend(self._parser.finish())
+        while self.unread:
+            yield self.unread.popleft()
 
     @property
     def prompt_tokens(self) -> int:

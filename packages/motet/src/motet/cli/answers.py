@@ -92,6 +92,8 @@ def play(runner: Runner, turn: Turn, answer: Answer) -> Outcome:
         with suppress(KeyboardInterrupt):
             runner.run(follow())
     finally:
+        for event in turn.unread:
+            answer.show(event)
         answer.close(turn)
     if sentence := remark(turn):
         note(sentence)
