@@ -6,10 +6,14 @@ from motet.agent import Turn, TurnOptions
 from motet.engine import EngineError, FinishReason, SamplingParameters, ScriptedEngine
 from motet.harmony import (
     Conversation,
+    DeveloperContent,
     Message,
     MessageEnded,
     MessageStarted,
+    RepairKind,
     TextDelta,
+    ToolDescription,
+    ToolNamespace,
     Vocabulary,
     o200k_harmony,
     render_for_completion,
@@ -76,6 +80,40 @@ async def test_the_next_prompt_repeats_the_exact_tokens_of_an_unfinished_turn(
     followed = Conversation((*turn.conversation.messages, result))
     extended = [*render_for_completion(QUESTION, v), *call]
     assert render_for_completion(followed, v)[: len(extended)] == extended
+
+
+async def test_a_call_that_is_ended_as_a_message_ends_the_turn(vocabulary: Vocabulary) -> None:
+    v = vocabulary
+    call = [
+        *(v.channel, *v.encode("commentary to=functions.add"), v.message, *v.encode("{}"), v.end),
+    ]
+    made_up = [
+        *(v.start, *v.encode("functions.add to=assistant"), v.channel, *v.encode("commentary")),
+        *(v.message, *v.encode("5"), v.end),
+    ]
+    turn = Turn(ScriptedEngine([[*call, *made_up, v.return_]]), v, QUESTION)
+    events = [event async for event in turn.events()]
+    assert isinstance(events[-1], MessageEnded)
+    assert events[-1].end == "call"
+    assert [message.recipient for message in turn.messages] == ["functions.add"]
+    assert (turn.finish, turn.generated_tokens) == (FinishReason.STOP, len(call))
+
+
+async def test_a_call_goes_to_the_tool_on_offer_that_is_meant(vocabulary: Vocabulary) -> None:
+    v = vocabulary
+    call = [
+        *(v.channel, *v.encode("commentary to=add "), v.constrain, *v.encode("json")),
+        *(v.message, *v.encode('{"a":2}'), v.call),
+    ]
+    functions = ToolNamespace.functions([ToolDescription("add", "Adds.")])
+    developer = Message.developer(DeveloperContent(tools=(functions,)))
+    offered = Conversation((Message.system(), developer, Message.user("What is 2 + 2?")))
+    for conversation, meant in ((QUESTION, "add"), (offered, "functions.add")):
+        turn = Turn(ScriptedEngine([call]), v, conversation)
+        async for _ in turn.events():
+            pass
+        assert turn.messages[-1].recipient == meant
+        assert [repair.kind for repair in turn.repairs] == [RepairKind.UNKNOWN_RECIPIENT]
 
 
 async def test_a_turn_that_is_broken_off_keeps_what_was_said(vocabulary: Vocabulary) -> None:

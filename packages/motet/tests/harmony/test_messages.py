@@ -17,6 +17,8 @@ from motet.harmony import (
     ResponseFormat,
     Role,
     SystemContent,
+    ToolDescription,
+    ToolNamespace,
     browser_tool,
     o200k_harmony,
     parse_tokens,
@@ -41,6 +43,19 @@ def test_a_default_taken_away_survives_json() -> None:
     assert Message.from_json(message.to_json()) == message
     written = {"role": "system", "content": [{"type": "system_content"}]}
     assert Message.from_json(written) == Message.system()
+
+
+def test_a_conversation_knows_its_tools() -> None:
+    add = ToolDescription("add", "Adds.")
+    conversation = Conversation(
+        (
+            Message.system(SystemContent(tools=(browser_tool(), python_tool()))),
+            Message.developer(DeveloperContent(tools=(ToolNamespace.functions([add]),))),
+            Message.developer("Verbatim."),
+        )
+    )
+    browser = {"browser.search", "browser.open", "browser.find"}
+    assert conversation.tools == {"functions.add", "python", *browser}
 
 
 def test_a_string_is_one_text() -> None:

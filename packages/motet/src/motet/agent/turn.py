@@ -11,14 +11,20 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass, field
 
-from motet.engine import Engine, FinishReason, GenerationRequest, SamplingParameters
+from motet.engine import (
+    Engine,
+    FinishReason,
+    GeneratedTokens,
+    GenerationRequest,
+    SamplingParameters,
+)
 from motet.harmony import (
     Conversation,
     HarmonyEvent,
     HarmonyParser,
     Message,
+    MessageEnded,
     Repair,
-    Role,
     Vocabulary,
     render_for_completion,
 )
@@ -52,13 +58,17 @@ class Turn:
         self._options = options or TurnOptions()
         self._prompt = render_for_completion(conversation, vocabulary)
         self._stop_ids = vocabulary.stop_ids
-        self._parser = HarmonyParser(vocabulary, Role.ASSISTANT)
+        self._parser = HarmonyParser(vocabulary, tools=conversation.tools or None)
         self.finish: FinishReason | None = None
         self.generated_tokens = 0
         self.unread: deque[HarmonyEvent] = deque()
 
     async def events(self) -> AsyncGenerator[HarmonyEvent, None]:
-        """Yield what the model says as it says it; raises `EngineError` if generation fails."""
+        """Yield what the model says as it says it; raises `EngineError` if generation fails.
+
+        A call ends the turn however the model ended it: what it would write next, it could only
+        make up.
+        """
         request = GenerationRequest(
             prompt=self._prompt,
             sampling=self._options.sampling,
@@ -68,16 +78,26 @@ class Turn:
         try:
             async with aclosing(self._engine.generate(request)) as chunks:
                 async for chunk in chunks:
-                    self.generated_tokens += len(chunk.tokens)
-                    self.finish = chunk.finish
-                    for token in chunk.tokens:
-                        self.unread.extend(self._parser.feed(token))
-                        while self.unread:
-                            yield self.unread.popleft()
+                    self._read(chunk)
+                    while self.unread:
+                        yield self.unread.popleft()
+                    if self.finish:
+                        break
         finally:
             self.unread.extend(self._parser.finish())
         while self.unread:
             yield self.unread.popleft()
+
+    def _read(self, chunk: GeneratedTokens) -> None:
+        """Parse the tokens of a chunk, none behind the end of a call."""
+        self.finish = chunk.finish
+        for token in chunk.tokens:
+            self.generated_tokens += 1
+            events = self._parser.feed(token)
+            self.unread.extend(events)
+            if any(isinstance(event, MessageEnded) and event.end == "call" for event in events):
+                self.finish = FinishReason.STOP
+                return
 
     @property
     def prompt_tokens(self) -> int:

@@ -58,6 +58,11 @@ class ToolNamespace:
         """The developer's functions."""
         return cls(FUNCTIONS, None, tuple(tools))
 
+    @property
+    def recipients(self) -> tuple[str, ...]:
+        """The names that calls go to: `functions.f`, `browser.search`, `python`."""
+        return tuple(f"{self.name}.{tool.name}" for tool in self.tools) or (self.name,)
+
     def to_json(self) -> dict[str, Any]:
         """The form of openai-harmony's ToolNamespaceConfig."""
         tools = [tool.to_json() for tool in self.tools]

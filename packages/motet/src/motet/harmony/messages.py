@@ -134,6 +134,18 @@ class Conversation:
 
     messages: tuple[Message, ...] = ()
 
+    @property
+    def tools(self) -> frozenset[str]:
+        """The names of all tools on offer; those that a verbatim text describes are not seen."""
+        return frozenset(
+            name
+            for message in self.messages
+            for content in message.content
+            if not isinstance(content, TextContent)
+            for namespace in content.tools
+            for name in namespace.recipients
+        )
+
     def to_json(self) -> dict[str, Any]:
         """The form of openai-harmony's `Conversation.to_dict`."""
         return {"messages": [message.to_json() for message in self.messages]}
