@@ -150,6 +150,9 @@ def test_what_a_huggingface_config_cannot_say(changes: dict[str, Any], message: 
     [
         ({"rope_ntk_beta": None}, "the key rope_ntk_beta is missing"),
         ({"num_expert": 32}, "the key num_expert = 32 is not one of a gpt-oss model"),
+        ({"initial_context_length": 10**400}, "initial_context_length is 1000"),
+        ({"initial_context_length": -(10**308)}, "initial_context_length is -1000"),
+        ({"rope_scaling_factor": -1e308}, "rope_scaling_factor is -1e+308, it has to be above 0"),
         ({"rope_scaling_factor": 1e30}, "context_length is 2147483648, it has to be from 1 to"),
     ],
 )

@@ -137,7 +137,7 @@ class ModelConfig:
         keys = Keys(values)
         keys.only(_ORIGINAL_KEYS)
         layers = _layer_count(keys)
-        start = keys.integer("initial_context_length")
+        start = keys.number("initial_context_length")
         factor = keys.number("rope_scaling_factor")
         return cls(
             **_shared_values(keys),
@@ -149,8 +149,8 @@ class ModelConfig:
             rope_scaling_factor=factor,
             rope_beta_slow=keys.number("rope_ntk_alpha"),
             rope_beta_fast=keys.number("rope_ntk_beta"),
-            initial_context_length=start,
-            context_length=round(min(start * factor, _LARGEST + 1)),
+            initial_context_length=keys.integer("initial_context_length"),
+            context_length=round(min(max(0.0, start * factor), _LARGEST + 1)),
             rms_norm_eps=_RMS_NORM_EPS,
         )
 
