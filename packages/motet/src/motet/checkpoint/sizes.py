@@ -7,7 +7,7 @@ from motet.checkpoint.layout import tensor_specs
 from motet.checkpoint.mxfp4 import BLOCK, BLOCK_BYTES
 from motet.checkpoint.tensors import TensorSpec
 
-_CACHE_BYTES = 2  # of one bfloat16 in the key-value cache
+_CACHE_BYTES = 4  # of one float32, which the native engine keeps keys and values in
 
 
 def tensor_bytes(config: ModelConfig) -> int:
@@ -35,9 +35,10 @@ def active_parameters(config: ModelConfig) -> int:
 
 
 def cache_bytes(config: ModelConfig, tokens: int) -> int:
-    """Bytes of a bfloat16 key-value cache for a conversation of so many tokens.
+    """Bytes of the native engine's key-value cache for a conversation of so many tokens.
 
-    Layers with a sliding window keep no more than the window.
+    Layers with a sliding window keep no more than the window. The engine takes memory in blocks of
+    64 positions, so that it may hold up to 63 more of each layer.
     """
     full = config.layer_types.count(FULL)
     positions = full * tokens + (config.layers - full) * min(tokens, config.sliding_window)
