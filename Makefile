@@ -44,13 +44,19 @@ nano-card: .venv/development
 clean:
 	rm -rf .venv build dist $(PACKAGE)/build
 
-.venv/bin/python:
+# pip comes last: where it is, the environment is whole.
+.venv/bin/pip:
 	@echo "Creating .venv"
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 		|| { echo "Motet needs Python 3.11 or newer; name one with make PYTHON=/path/to/python3"; exit 2; }
 	@$(PYTHON) -m venv .venv
 
-.venv/motet: .venv/bin/python $(PACKAGE)/pyproject.toml constraints.txt $(NATIVE)
+.venv/motet: .venv/bin/pip $(PACKAGE)/pyproject.toml constraints.txt $(NATIVE)
+	@test -n "$$CXX" || { command -v c++ || command -v g++ || command -v clang++; } >/dev/null \
+		|| { echo "Motet compiles its engine: install a C++20 compiler (Debian: apt install g++)"; exit 2; }
+	@$(BIN)/python -c 'import os, sys, sysconfig; \
+		sys.exit(not os.path.exists(sysconfig.get_path("include") + "/Python.h"))' \
+		|| { echo "Motet compiles its engine: install Python's headers (Debian: apt install python3-dev)"; exit 2; }
 	@echo "Installing motet (compiles the engine, about a minute)"
 	@$(INSTALL) "scikit-build-core>=0.10" "nanobind>=2.4" "cmake>=3.26" ninja
 	@$(INSTALL_MOTET) $(PACKAGE)
