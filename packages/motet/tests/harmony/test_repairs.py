@@ -41,6 +41,16 @@ CASES = {
         [THOUGHT, Message.assistant("The answer is 5.")],
         ["missing_start", "missing_role", "missing_channel", "missing_message"],
     ),
+    "text that begins with a tool's name": Case(
+        "<|channel|>analysis<|message|>Hm<|end|>python is a language.<|return|>",
+        [THOUGHT, Message.assistant("python is a language.")],
+        ["missing_start", "missing_role", "missing_channel", "missing_message"],
+    ),
+    "text that addresses something": Case(
+        "<|channel|>analysis<|message|>Hm<|end|>Now set it to=5.<|return|>",
+        [THOUGHT, Message.assistant("Now set it to=5.")],
+        ["missing_start", "missing_role", "missing_channel", "missing_message"],
+    ),
     "a header without start": Case(
         "<|channel|>analysis<|message|>Hm<|end|>assistant<|channel|>final<|message|>Hi<|return|>",
         [THOUGHT, FINAL],

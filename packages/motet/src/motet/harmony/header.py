@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from motet.harmony.messages import Author
-from motet.harmony.names import ANALYSIS, COMMENTARY, CONSTRAIN, FINAL, FUNCTIONS, Role
+from motet.harmony.names import ANALYSIS, COMMENTARY, CONSTRAIN, FINAL, FUNCTIONS, SPEAKERS, Role
 from motet.harmony.repairs import RepairKind
 
 Mark = Literal["", "channel", "constrain"]
@@ -25,12 +25,11 @@ Mark = Literal["", "channel", "constrain"]
 _WORD = re.compile(r"\s*(\S+)")
 _NAME = re.compile(r"\s*([\w.-]+)")
 _FORMAT = re.compile(r"[\w.+/-]+")
-_ADDRESSED = re.compile(r"\sto=\S")
+_ADDRESSED = re.compile(r"\s+to=\S")
 _COMMON_FORMATS = ("json", "code")
 _BUILTIN = ("python", "browser")
 _PEOPLE = frozenset(("all", *(role.value for role in Role)))
 _AUTHORS = {role: Author(role, "tool" if role is Role.TOOL else None) for role in Role}
-_SPEAKERS = frozenset(role.value for role in Role if role is not Role.TOOL)
 
 
 @dataclass
@@ -180,7 +179,7 @@ class _Reader:
         """The first word of a header that a `<|start|>` began."""
         word, rest = _split(text)
         role, colon, name = word.partition(":")
-        if role in _SPEAKERS:
+        if role in SPEAKERS:
             if colon and not name:
                 self._note(RepairKind.UNKNOWN_ROLE, colon)
             self._header.author = (
@@ -197,7 +196,9 @@ class _Reader:
 
     def _stranger(self, text: str, word: str, rest: str) -> str:
         """A first word that is no role: a tool that answers, a wrong role, or already text."""
-        if word == Role.TOOL or self._known.is_tool(word) or _ADDRESSED.search(rest):
+        is_named = word == Role.TOOL or self._known.is_tool(word)
+        is_text = not self._is_complete and rest.strip()
+        if _ADDRESSED.match(rest) or (is_named and not is_text):
             self._header.author = Author(Role.TOOL, printable(word))
             return rest
         if not self._is_complete:

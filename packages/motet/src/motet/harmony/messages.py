@@ -20,7 +20,7 @@ from motet.harmony.content import (
 )
 from motet.harmony.errors import HarmonyError
 from motet.harmony.json_fields import Fields, read_all
-from motet.harmony.names import COMMENTARY, CONSTRAIN, FINAL, Role
+from motet.harmony.names import COMMENTARY, CONSTRAIN, FINAL, SPEAKERS, Role
 
 
 @dataclass(frozen=True)
@@ -34,12 +34,9 @@ class Author:
         if self.role is Role.TOOL:
             if self.name is None:
                 raise HarmonyError("The author of a tool's message needs a name.")
-            if self.name.partition(":")[0] in _SPEAKERS:
+            if self.name.partition(":")[0] in SPEAKERS:
                 raise HarmonyError(f"A tool cannot be named {self.name!r}: that is a role.")
         _check_header_word("author's name", self.name)
-
-
-_SPEAKERS = frozenset(role.value for role in Role if role is not Role.TOOL)
 
 
 @dataclass(frozen=True)
@@ -47,7 +44,8 @@ class Message:
     """What one author says.
 
     `tokens` are the exact ids a model generated, from after `<|start|>assistant` to the terminator
-    included. Rendering repeats them as they are, so that a prompt extends the one before it.
+    included. Rendering repeats them as they are, so that a prompt extends the one before it: they
+    are of use with that model's vocabulary only, and a copy with other content must not keep them.
     They do not count in comparisons and are not part of the JSON form.
     """
 

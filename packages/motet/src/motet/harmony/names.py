@@ -13,6 +13,9 @@ class Role(StrEnum):
     TOOL = "tool"
 
 
+SPEAKERS = frozenset(role.value for role in Role if role is not Role.TOOL)
+"""The roles a header names; a tool's header names the tool instead."""
+
 ANALYSIS, COMMENTARY, FINAL = CHANNELS = ("analysis", "commentary", "final")
 """Chain of thought; preambles and calls of functions; the answer."""
 
