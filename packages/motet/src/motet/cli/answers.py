@@ -24,6 +24,7 @@ from motet.harmony import (
     HarmonyEvent,
     MessageEnded,
     MessageStarted,
+    RepairKind,
     TextDelta,
 )
 
@@ -47,7 +48,7 @@ def outcome(turn: Turn) -> Outcome:
         return Outcome.INCOMPLETE
     if turn.messages and turn.messages[-1].recipient:
         return Outcome.CALLED
-    return Outcome.ANSWERED if final_text(turn) else Outcome.INCOMPLETE
+    return Outcome.ANSWERED if final_text(turn).strip() else Outcome.INCOMPLETE
 
 
 def remark(turn: Turn) -> str | None:
@@ -120,11 +121,14 @@ class PlainAnswer:
     def close(self, turn: Turn, /) -> None:
         """End the line; print what never reached `final`, and say what was wrong."""
         self._end_line()
-        if not final_text(turn):
-            for message in turn.messages:
-                write(f"{message.text}\n")
-            if turn.messages:
-                note("No text reached the final channel; what the model did say is printed.")
+        if final_text(turn).strip():
+            return
+        said = [message.text for message in turn.messages if message.text.strip()]
+        said += [r.detail for r in turn.repairs if r.kind is RepairKind.HEADER_LEFTOVER]
+        for text in said:
+            write(f"{text}\n")
+        if said:
+            note("No text reached the final channel; what the model did say is printed.")
 
     def _end_line(self) -> None:
         if self._unfinished_line:
