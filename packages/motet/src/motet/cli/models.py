@@ -29,11 +29,12 @@ def open_model(folder: Path | None) -> Model:
         )
     path = folder or embedded_nano_path()
     nano = path.resolve() == embedded_nano_path().resolve()
-    with Waiting(f"Opening {path.name}"):
+    name = path.absolute().name
+    with Waiting(f"Opening {name}"):
         checkpoint = open_checkpoint(path)
         engine = NativeEngine(checkpoint)
     if not nano:
-        return Model(engine, checkpoint.vocabulary, path.name)
+        return Model(engine, checkpoint.vocabulary, name)
     return Model(
         engine,
         checkpoint.vocabulary,
