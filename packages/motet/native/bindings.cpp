@@ -65,7 +65,7 @@ struct BoundModel {
         }
         model->validate(items);
         const size_t vocabulary = model->config()->vocabulary_size;
-        auto logits = std::make_unique<float[]>(rows * vocabulary);
+        auto logits = std::make_unique_for_overwrite<float[]>(rows * vocabulary);
         {
             const nb::gil_scoped_release unlocked;
             model->step(items, logits.get());

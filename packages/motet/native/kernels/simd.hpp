@@ -69,8 +69,9 @@ inline Floats fma(Floats a, Floats b, Floats c) {
 #endif
 }
 
-inline Floats minimum(Floats a, Floats b) { return a < b ? a : b; }
-inline Floats maximum(Floats a, Floats b) { return a > b ? a : b; }
+// Where a is not a number, neither is the result: damaged weights must not be clamped into shape.
+inline Floats minimum(Floats a, Floats b) { return b < a ? b : a; }
+inline Floats maximum(Floats a, Floats b) { return b > a ? b : a; }
 
 inline float sum(Floats v) {
 #if defined(__AVX512F__)
@@ -120,7 +121,7 @@ inline Floats to_floats(Bytes bytes, int first) {
 
 // e^x to about one unit in the last place; arguments are clamped to -87..88.
 inline Floats exponential(Floats x) {
-    const Floats clamped = minimum(maximum(x, broadcast(-87.0f)), broadcast(88.0f));
+    const Floats clamped = minimum(maximum(broadcast(-87.0f), x), broadcast(88.0f));
     const Floats magic = broadcast(12582912.0f);  // 1.5 * 2^23: adding it rounds to an integer
     const Floats n = fma(clamped, broadcast(1.44269504f), magic) - magic;
     Floats r = fma(n, broadcast(-0.693359375f), clamped);

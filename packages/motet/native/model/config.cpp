@@ -47,7 +47,7 @@ void Config::validate() const {
     require(head_dim % 2 == 0, "head_dim must be even");
     require(attention_heads % key_value_heads == 0,
             "attention_heads must be a multiple of key_value_heads");
-    require_positive("rope_theta", rope_theta - 1);
+    require(std::isfinite(rope_theta) && rope_theta > 1, "rope_theta must be a number above 1");
     require_positive("rope_scaling_factor", rope_scaling_factor);
     require_positive("rope_beta_slow", rope_beta_slow);
     require_positive("rope_beta_fast", rope_beta_fast);

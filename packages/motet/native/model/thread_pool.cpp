@@ -1,5 +1,7 @@
 #include "model/thread_pool.hpp"
 
+#include <system_error>
+
 namespace motet {
 
 namespace {
@@ -9,8 +11,13 @@ constexpr size_t kWorthWaking = 400'000;  // multiply-adds: roughly 20 microseco
 }  // namespace
 
 ThreadPool::ThreadPool(size_t threads) {
-    for (size_t worker = 1; worker < threads; ++worker)
-        workers_.emplace_back([this, worker] { work_loop(worker); });
+    workers_.reserve(threads);
+    try {
+        for (size_t worker = 1; worker < threads; ++worker)
+            workers_.emplace_back([this, worker] { work_loop(worker); });
+    } catch (const std::system_error&) {
+        // The system gives no more threads: the ones that run are enough.
+    }
 }
 
 ThreadPool::~ThreadPool() {
@@ -28,11 +35,11 @@ void ThreadPool::run(size_t count, size_t work, const Item& item) {
     item_ = &item;
     count_ = count;
     next_ = 0;
-    busy_ = workers_.size();
+    busy_ = static_cast<unsigned>(workers_.size());
     ++round_;
     round_.notify_all();
     take_items(0);
-    for (size_t busy = busy_; busy != 0; busy = busy_) busy_.wait(busy);
+    for (unsigned busy = busy_; busy != 0; busy = busy_) busy_.wait(busy);
 }
 
 void ThreadPool::take_items(size_t worker) {

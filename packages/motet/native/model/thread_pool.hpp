@@ -16,6 +16,7 @@ class ThreadPool {
   public:
     using Item = std::function<void(size_t item, size_t worker)>;
 
+    // Makes do with fewer threads if the system refuses some.
     explicit ThreadPool(size_t threads);
     ~ThreadPool();
     ThreadPool(const ThreadPool&) = delete;
@@ -35,7 +36,7 @@ class ThreadPool {
     const Item* item_ = nullptr;
     size_t count_ = 0;
     std::atomic<size_t> next_{0};
-    std::atomic<size_t> busy_{0};
+    std::atomic<unsigned> busy_{0};
     std::atomic<unsigned> round_{0};
     std::atomic<bool> stopping_{false};
 };

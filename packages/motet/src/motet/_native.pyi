@@ -30,7 +30,7 @@ class Config:
 class Sequence:
     @property
     def length(self) -> int: ...
-    def clear(self) -> None: ...
+    def clear(self) -> None: ...  # never while a step reads or extends it
 
 class Model:
     def __init__(

@@ -1,7 +1,10 @@
 """What the native model refuses, and that a refusal changes nothing."""
 
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -95,7 +98,7 @@ def test_a_missing_tensor() -> None:
         ({"head_dim": 9}, "attention_heads . head_dim is 36|head_dim must be even"),
         ({"head_dim": 512}, "head_dim is 512, but must be 1 to 256"),
         ({"sliding": []}, "the number of layers is 0"),
-        ({"rope_theta": 1.0}, "rope_theta"),
+        ({"rope_theta": 1.0}, "rope_theta must be a number above 1"),
         ({"rope_scaling_factor": float("nan")}, "rope_scaling_factor must be a positive number"),
         ({"hidden_size": 2**40}, "hidden_size is 1099511627776, but must be 1 to"),
     ],
@@ -142,6 +145,41 @@ def test_models_come_and_go_without_a_trace() -> None:
     for _ in range(50):
         model = native_model(CHECKPOINT, threads=3)
         model.step([(model.sequence(), tokens, 1)])
+
+
+@pytest.mark.parametrize("row", [0, 1], ids=["gate", "linear"])
+def test_a_weight_that_is_no_number_is_not_clamped_into_one(row: int) -> None:
+    name = "model.layers.0.mlp.experts.gate_up_proj_bias"
+    tensor = CHECKPOINT.tensors[name]
+    data = tensor.data.copy()
+    data[:, row] = 0x7FC0  # the bf16 pattern of NaN
+    changed = Tensor(name, "BF16", tensor.shape, data)
+    model = native_model(replace(CHECKPOINT, tensors={**CHECKPOINT.tensors, name: changed}))
+    assert np.isnan(model.step([(model.sequence(), ids(1, 2, 3), 1)])).any()
+
+
+FEW_THREADS = """
+import resource, sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+from random_models import random_checkpoint, random_config, random_tokens
+from motet.engine.native import native_model
+
+checkpoint = random_checkpoint(random_config(3))
+pages = int(Path("/proc/self/statm").read_text().split()[0])
+limit = pages * resource.getpagesize() + 300_000_000  # a thread's stack takes 8 MB of it
+resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+model = native_model(checkpoint, threads=200)
+assert 1 <= model.threads < 200, model.threads
+model.step([(model.sequence(), random_tokens(checkpoint.config, 100), 1)])
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits the address space as Linux does")
+def test_a_system_that_gives_few_threads() -> None:
+    run = [sys.executable, "-c", FEW_THREADS, str(Path(__file__).parent)]
+    done = subprocess.run(run, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
 
 
 def test_damaged_scales_do_not_crash() -> None:
