@@ -68,6 +68,14 @@ async def freed(engine: NativeEngine) -> bool:
     return False
 
 
+def wait_for_no_worker() -> None:
+    """Return once every worker thread has gone."""
+    for thread in threading.enumerate():
+        if thread.name == "motet-engine":
+            thread.join(timeout=5)
+            assert not thread.is_alive()
+
+
 async def test_greedy_generation_is_the_arg_max_of_the_model(engine: NativeEngine) -> None:
     wanted = request(maximum_tokens=12)
     generated = await collect(engine, wanted)
@@ -163,23 +171,27 @@ async def test_log_probabilities_come_with_their_tokens(engine: NativeEngine) ->
 class Breaking:
     """A constraint that allows everything until it breaks."""
 
-    def __init__(self, after: int) -> None:
+    def __init__(self, after: int, error: type[BaseException] = RuntimeError) -> None:
         self.left = after
+        self.error = error
 
     def allowed(self) -> NDArray[np.bool_] | None:
         if self.left == 0:
-            raise RuntimeError("the grammar fell over")
+            raise self.error("the grammar fell over")
         return None
 
     def accept(self, token: int) -> None:
         self.left -= 1
 
 
-async def test_a_broken_constraint_takes_no_other_generation_with_it(engine: NativeEngine) -> None:
+@pytest.mark.parametrize("error", [RuntimeError, SystemExit])
+async def test_a_broken_constraint_takes_no_other_generation_with_it(
+    engine: NativeEngine, error: type[BaseException]
+) -> None:
     expected = await collect(engine, request(maximum_tokens=30))
     well, ill = await asyncio.gather(
         collect(engine, request(maximum_tokens=30)),
-        collect(engine, request(seed=1, constraint=Breaking(after=4))),
+        collect(engine, request(seed=1, constraint=Breaking(4, error))),
         return_exceptions=True,
     )
     assert well == expected
@@ -188,9 +200,33 @@ async def test_a_broken_constraint_takes_no_other_generation_with_it(engine: Nat
     assert await freed(engine)
 
 
-@pytest.mark.parametrize("error", [MemoryError, RuntimeError])
+async def test_tokens_that_came_before_an_error_are_not_lost(engine: NativeEngine) -> None:
+    stream = engine.generate(request(constraint=Breaking(after=4)))
+    tokens = (await anext(stream)).tokens
+    await asyncio.to_thread(wait_for_no_worker)  # everything has been delivered, unread
+    if len(tokens) < 4:
+        tokens += (await anext(stream)).tokens
+    assert len(tokens) == 4
+    with pytest.raises(EngineError, match="fell over"):
+        await anext(stream)
+
+
+async def test_without_a_thread_a_request_fails_and_the_next_is_served(
+    engine: NativeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(threading.Thread, "start", refuse)
+        with pytest.raises(EngineError, match="no thread"):
+            await collect(engine, request(maximum_tokens=1))
+    assert (await collect(engine, request(maximum_tokens=1))).finish
+
+
+@pytest.mark.parametrize("error", [MemoryError, RuntimeError, SystemExit])
 async def test_a_failing_step_reaches_the_callers_and_leaves_the_engine_usable(
-    engine: NativeEngine, error: type[Exception], monkeypatch: pytest.MonkeyPatch
+    engine: NativeEngine, error: type[BaseException], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected = await collect(engine, request(maximum_tokens=5))
 
@@ -222,11 +258,7 @@ async def test_closing_the_engine_ends_what_runs_and_refuses_what_comes() -> Non
 
 async def test_an_idle_engine_has_no_worker(engine: NativeEngine) -> None:
     await collect(engine, request(maximum_tokens=2))
-    for _ in range(100):
-        if not any(thread.name == "motet-engine" for thread in threading.enumerate()):
-            return
-        await asyncio.sleep(0.01)
-    pytest.fail("the worker thread is still there")
+    wait_for_no_worker()
 
 
 def test_one_engine_serves_several_event_loops() -> None:

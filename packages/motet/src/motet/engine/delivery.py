@@ -1,7 +1,7 @@
 """From the worker thread into the callers' event loops."""
 
 import asyncio
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Iterable
 from typing import TypeAlias
 
@@ -19,15 +19,27 @@ class Mailbox:
 
     def __init__(self) -> None:
         self.loop = asyncio.get_running_loop()
-        self.outputs: asyncio.Queue[Output] = asyncio.Queue()
         self.abandoned = False
+        self._outputs: deque[Output] = deque()
+        self._arrived = asyncio.Event()
+
+    def put(self, output: Output) -> None:
+        """Add an output; to be called in the mailbox's own loop."""
+        self._outputs.append(output)
+        self._arrived.set()
 
     async def next(self) -> GeneratedTokens:
-        """Everything that has arrived, once something has; raises an EngineError that arrived."""
-        generated = _tokens(await self.outputs.get())
-        while not generated.finish and not self.outputs.empty():
-            generated += _tokens(self.outputs.get_nowait())
-        return generated
+        """All tokens that have arrived, once some have; raises an EngineError that comes first."""
+        while not self._outputs:
+            self._arrived.clear()
+            await self._arrived.wait()
+        first = self._outputs.popleft()
+        if isinstance(first, EngineError):
+            raise first
+        while self._outputs and isinstance(later := self._outputs[0], GeneratedTokens):
+            first += later
+            self._outputs.popleft()
+        return first
 
 
 def deliver(outputs: Iterable[tuple[Mailbox, Output]]) -> None:
@@ -45,10 +57,4 @@ def deliver(outputs: Iterable[tuple[Mailbox, Output]]) -> None:
 
 def _put(letters: list[tuple[Mailbox, Output]]) -> None:
     for mailbox, output in letters:
-        mailbox.outputs.put_nowait(output)
-
-
-def _tokens(output: Output) -> GeneratedTokens:
-    if isinstance(output, EngineError):
-        raise output
-    return output
+        mailbox.put(output)

@@ -82,11 +82,19 @@ class NativeEngine:
                 Sampler(request, self.vocabulary_size),
                 min(request.maximum_tokens or room, room),
             )
-            self._waiting.append(generation)
-            if self._worker is None:
-                self._worker = threading.Thread(target=self._work, name="motet-engine")
-                self._worker.start()
+            self._worker = self._worker or self._new_worker()
+            self._waiting.append(generation)  # the worker looks once it gets the lock
         return generation.mailbox
+
+    def _new_worker(self) -> threading.Thread:
+        worker = threading.Thread(target=self._work, name="motet-engine")
+        try:
+            worker.start()
+        except RuntimeError as error:
+            raise EngineError(
+                "the system gives no thread to run the model in; end other programs and try again"
+            ) from error
+        return worker
 
     def _checked_prompt(self, request: GenerationRequest) -> NDArray[np.int32]:
         length = len(request.prompt)
@@ -107,7 +115,7 @@ class NativeEngine:
         while model := self._arrange():
             try:
                 outputs = _step(model, self._live)
-            except Exception as error:
+            except BaseException as error:  # whatever ended this thread would leave callers waiting
                 outputs = [_failed(generation, error) for generation in self._live]
             deliver(outputs)
 
@@ -191,16 +199,18 @@ def _step(model: _native.Model, generations: list[Generation]) -> list[tuple[Mai
 def _extended(generation: Generation, logits: NDArray[np.float32]) -> tuple[Mailbox, Output]:
     try:
         return generation.mailbox, generation.extend(logits)
-    except Exception as error:  # a constraint is foreign code
+    except BaseException as error:  # a constraint is foreign code, a panic in Rust no Exception
         return _failed(generation, error)
 
 
-def _failed(generation: Generation, error: Exception) -> tuple[Mailbox, Output]:
+def _failed(generation: Generation, error: BaseException) -> tuple[Mailbox, Output]:
     generation.ended = True
     if isinstance(error, EngineError):
         return generation.mailbox, error
     if isinstance(error, MemoryError):
-        return generation.mailbox, EngineError("there is not enough memory for the next token")
+        return generation.mailbox, EngineError(
+            "there is not enough memory for the next token; shorten the conversation"
+        )
     failure = EngineError(f"the generation failed: {error}")
     failure.__cause__ = error
     return generation.mailbox, failure
