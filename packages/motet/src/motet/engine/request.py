@@ -42,10 +42,10 @@ class SamplingParameters:
         _require(0 < self.top_p <= 1, "top_p", "above 0 and at most 1")
         _require(self.top_k >= 0, "top_k", "at least 0 (0 is off)")
         _require(0 <= self.min_p <= 1, "min_p", "from 0 to 1")
-        penalty = self.repetition_penalty
-        _require(isfinite(penalty) and penalty > 0, "repetition_penalty", "above 0")
-        _require(isfinite(self.presence_penalty), "presence_penalty", "a finite number")
-        _require(isfinite(self.frequency_penalty), "frequency_penalty", "a finite number")
+        # Bounds far beyond any use, within which no logit overflows.
+        _require(0.01 <= self.repetition_penalty <= 100, "repetition_penalty", "from 0.01 to 100")
+        _require(-100 <= self.presence_penalty <= 100, "presence_penalty", "from -100 to 100")
+        _require(-100 <= self.frequency_penalty <= 100, "frequency_penalty", "from -100 to 100")
         _require(self.seed is None or self.seed >= 0, "seed", "at least 0")
 
 
