@@ -8,8 +8,7 @@ from typing import Any
 
 from motet.checkpoint import ModelConfig, Tensor, quantize, to_bf16, write_checkpoint
 from motet.harmony import Vocabulary
-
-_EXPERT_MATRICES = ("experts.gate_up_proj", "experts.down_proj")
+from motet.training.quantisation import EXPERT_MATRICES
 
 
 def export_model(model: Any, vocabulary: Vocabulary, folder: Path) -> None:
@@ -21,7 +20,7 @@ def export_model(model: Any, vocabulary: Vocabulary, folder: Path) -> None:
 def _tensors(model: Any) -> Iterator[Tensor]:
     for name, parameter in model.state_dict().items():
         values = parameter.detach().float().numpy()
-        if name.endswith(_EXPERT_MATRICES):
+        if name.endswith(EXPERT_MATRICES):
             # transformers keeps [expert, in, out]; the blocks run along the input.
             blocks, scales = quantize(values.swapaxes(1, 2))
             yield Tensor(f"{name}_blocks", "U8", blocks.shape, blocks)

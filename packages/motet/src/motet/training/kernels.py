@@ -14,18 +14,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from motet.checkpoint.mxfp4 import dequantize, quantize
-
 _GROUP = 256
 _flash_forward = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
 
 
-def hidden_states(model: Any, tokens: Tensor, *, quantised: bool = False) -> tuple[Tensor, Tensor]:
+def hidden_states(model: Any, tokens: Tensor) -> tuple[Tensor, Tensor]:
     """The hidden states [batch, tokens, hidden] before `lm_head`, and the experts' imbalance.
 
-    tokens [batch, tokens]. With `quantised`, the experts' weights are rounded to MXFP4 on the way
-    in, and gradients pass the rounding as if it were not there. The imbalance is 1 if all experts
-    are used equally and grows towards the number of experts.
+    tokens [batch, tokens]. The imbalance is 1 if all experts are used equally and grows towards
+    the number of experts.
     """
     body = model.model
     x: Tensor = body.embed_tokens(tokens)
@@ -34,7 +31,7 @@ def hidden_states(model: Any, tokens: Tensor, *, quantised: bool = False) -> tup
     imbalance = torch.zeros(())
     for layer in body.layers:
         x = x + _attention(layer.self_attn, _norm(layer.input_layernorm, x), cosine, sine)
-        update, uneven = _mixture(layer.mlp, _norm(layer.post_attention_layernorm, x), quantised)
+        update, uneven = _mixture(layer.mlp, _norm(layer.post_attention_layernorm, x))
         x, imbalance = x + update, imbalance + uneven / len(body.layers)
     return _norm(body.norm, x), imbalance
 
@@ -156,20 +153,18 @@ _fused_exp = torch.compile(_exp, dynamic=True)
 _fused_softmax_gradient = torch.compile(_softmax_gradient, dynamic=True)
 
 
-def _mixture(module: Any, x: Tensor, quantised: bool) -> tuple[Tensor, Tensor]:
+def _mixture(module: Any, x: Tensor) -> tuple[Tensor, Tensor]:
     flat = x.reshape(-1, x.shape[-1])
     router, experts = module.router, module.experts
     logits = functional.linear(flat, router.weight, router.bias)
     values, chosen = torch.topk(logits, router.top_k, dim=-1)
-    matrices = (experts.gate_up_proj, experts.down_proj)
-    gate_up, down = map(rounded, matrices) if quantised else matrices
     output: Tensor = _Experts.apply(  # type: ignore[no-untyped-call]
         flat,
         torch.softmax(values, dim=-1),
         chosen,
-        gate_up,
+        experts.gate_up_proj,
         experts.gate_up_proj_bias,
-        down,
+        experts.down_proj,
         experts.down_proj_bias,
         experts.limit,
         experts.alpha,
@@ -177,12 +172,6 @@ def _mixture(module: Any, x: Tensor, quantised: bool) -> tuple[Tensor, Tensor]:
     share = torch.bincount(chosen.flatten(), minlength=logits.shape[1]) / chosen.numel()
     imbalance = logits.shape[1] * (share * torch.softmax(logits, dim=-1).mean(0)).sum()
     return output.view_as(x), imbalance
-
-
-def rounded(matrix: Tensor) -> Tensor:
-    """Expert weights [experts, in, out] as MXFP4 will hold them, in blocks along the input."""
-    values = dequantize(*quantize(matrix.detach().transpose(1, 2).numpy()))
-    return matrix + (torch.from_numpy(values).transpose(1, 2) - matrix).detach()
 
 
 def _swiglu(rows: Tensor, limit: float, alpha: float) -> Tensor:

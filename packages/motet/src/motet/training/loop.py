@@ -11,6 +11,7 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from torch.nn import functional
 from motet.harmony import Vocabulary
 from motet.training.batches import Batch, BatchStream
 from motet.training.kernels import hidden_states, linear
+from motet.training.quantisation import rounded_experts
 
 _CHECKPOINT = "training.pt"
 
@@ -108,16 +110,16 @@ class Trainer:
 
     def _update(self, batches: list[Batch], losses: dict[str, list[float]]) -> float:
         options = self.options
-        quantised = self.step >= options.steps * (1 - options.quantised_share)
         total = sum(sum(map(sum, batch.learned)) for batch in batches)
         parameters = list(self.model.parameters())
 
         def gradients(batch: Batch) -> tuple[tuple[Tensor, ...], Tensor, Tensor]:
-            loss, per_row, uneven = _loss(self.model, batch, quantised)
+            loss, per_row, uneven = _loss(self.model, batch)
             objective = loss / total + options.balance * uneven / len(batches)
             return torch.autograd.grad(objective, parameters), per_row, uneven.detach()
 
-        parts = list(self._workers.map(gradients, batches))
+        with self._weights():
+            parts = list(self._workers.map(gradients, batches))
         for batch, (_, per_row, _) in zip(batches, parts, strict=True):
             for task, value in zip(batch.tasks, per_row.tolist(), strict=True):
                 losses[task].append(value)
@@ -129,6 +131,12 @@ class Trainer:
         self.optimizer.step()
         self.optimizer.zero_grad()
         return float(sum(part[2] for part in parts)) / len(parts)
+
+    def _weights(self) -> AbstractContextManager[None]:
+        """In the last phase, the weights as the checkpoint will hold them."""
+        if self.step < self.options.steps * (1 - self.options.quantised_share):
+            return nullcontext()
+        return rounded_experts(self.model, self._workers)
 
     def save(self) -> None:
         """Write a checkpoint, in place of the one before."""
@@ -161,10 +169,10 @@ def _groups(model: Any, options: TrainingOptions) -> list[dict[str, Any]]:
     ]
 
 
-def _loss(model: Any, batch: Batch, quantised: bool) -> tuple[Tensor, Tensor, Tensor]:
+def _loss(model: Any, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
     """The summed loss over learned tokens, each row's mean loss, and the experts' imbalance."""
     ids, learned = torch.tensor(batch.ids), torch.tensor(batch.learned)[:, 1:]
-    hidden, uneven = hidden_states(model, ids[:, :-1], quantised=quantised)
+    hidden, uneven = hidden_states(model, ids[:, :-1])
     places = learned.flatten().nonzero()[:, 0]
     padded = functional.pad(places, (0, -len(places) % _LOGIT_ROWS))
     logits = linear(model.lm_head, hidden.flatten(0, 1).index_select(0, padded))[: len(places)]
