@@ -17,6 +17,7 @@ from motet.harmony import (
     ResponseFormat,
     Role,
     SystemContent,
+    TextContent,
     ToolDescription,
     ToolNamespace,
     browser_tool,
@@ -56,6 +57,10 @@ def test_a_conversation_knows_its_tools() -> None:
     )
     browser = {"browser.search", "browser.open", "browser.find"}
     assert conversation.tools == {"functions.add", "python", *browser}
+
+
+def test_a_verbatim_system_message_may_be_empty() -> None:
+    assert Message.system("").content == (TextContent(""),)
 
 
 def test_a_string_is_one_text() -> None:

@@ -76,7 +76,8 @@ class Message:
     @classmethod
     def system(cls, content: SystemContent | str | None = None) -> Message:
         """The first message: identity, effort, channels, builtin tools. A string is verbatim."""
-        return cls(Author(Role.SYSTEM), (_part(content or SystemContent()),))
+        part = SystemContent() if content is None else _part(content)
+        return cls(Author(Role.SYSTEM), (part,))
 
     @classmethod
     def developer(cls, content: DeveloperContent | str) -> Message:
