@@ -26,6 +26,8 @@ from motet.engine.request import GeneratedTokens, GenerationRequest
 from motet.engine.sampling import Sampler
 from motet.engine.scheduling import LIVE_GENERATIONS, Generation, plan_step
 
+_CLOSED = "the engine has been closed; make a new one"
+
 
 class NativeEngine:
     """Runs a checkpoint in place, from its mapped files.
@@ -73,7 +75,7 @@ class NativeEngine:
         prompt = self._checked_prompt(request)
         with self._lock:
             if self._model is None:
-                raise EngineError("the engine has been closed")
+                raise EngineError(_CLOSED)
             room = self.context_length - prompt.size
             generation = Generation(
                 request,
@@ -135,8 +137,8 @@ class NativeEngine:
             return self._model
 
     def _turn_away(self) -> None:
-        closed = EngineError("the engine has been closed")
-        deliver(_failed(generation, closed) for generation in (*self._live, *self._waiting))
+        generations = (*self._live, *self._waiting)
+        deliver(_failed(generation, EngineError(_CLOSED)) for generation in generations)
 
 
 def _stays(generation: Generation) -> bool:
