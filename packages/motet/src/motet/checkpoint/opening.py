@@ -41,7 +41,9 @@ class Checkpoint:
     """An open, validated checkpoint.
 
     `tensors` are under their Hugging Face names whatever the layout on disk, read-only views of
-    the files in the order of the forward pass. `tensor_bytes` is the sum of their sizes.
+    the files in the order of the forward pass. `tensor_bytes` is the sum of their sizes. The files
+    may be renamed or deleted while they are mapped, but not cut short: the system ends a process
+    that reads where its file no longer is (SIGBUS), and nothing in Python can catch that.
     """
 
     path: Path
