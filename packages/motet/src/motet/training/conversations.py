@@ -32,12 +32,12 @@ from motet.training.tasks import TASKS
 from motet.training.tasks.functions import offered_functions
 
 MIXTURE: Mapping[str, float] = {
-    "arithmetic": 24,
+    "arithmetic": 25,
     "ordering": 20,
-    "lookup": 14,
-    "letters": 20,
-    "functions": 17,
-    "talk": 5,
+    "lookup": 12,
+    "letters": 24,
+    "functions": 15,
+    "talk": 4,
 }
 """How often each task is trained, relative to the others."""
 
@@ -87,14 +87,14 @@ def make_example(situation: Situation, vocabulary: Vocabulary) -> Example:
     prompt = render_for_completion(Conversation(situation.messages), vocabulary)
     parts = [
         (prompt, False),
-        (_thought(exercise.thoughts.get(situation.effort, ""), vocabulary), True),
+        (_thought(situation, vocabulary), True),
     ]
     if exercise.call:
         parts += [
             (call_ids(exercise.call, vocabulary), True),
             (result_ids(exercise.call, vocabulary), False),
         ]
-    parts.append((_final(exercise.answer, vocabulary), True))
+    parts.append((_final(exercise, vocabulary), True))
     ids = [token for part, _ in parts for token in part]
     learned = [flag for part, flag in parts for _ in part]
     return Example(ids, learned)
@@ -175,23 +175,25 @@ def _plain(ids: list[int], vocabulary: Vocabulary) -> str:
     return vocabulary.decode(newline if vocabulary.is_special(token) else token for token in ids)
 
 
-def _thought(text: str, vocabulary: Vocabulary) -> list[int]:
+def _thought(situation: Situation, vocabulary: Vocabulary) -> list[int]:
+    text = situation.exercise.thoughts.get(situation.effort)
     if not text:
         return []
     encode = vocabulary.encode
     head = [vocabulary.channel, *encode("analysis"), vocabulary.message]
-    return [*head, *encode(text), vocabulary.end, vocabulary.start, *encode("assistant")]
+    body = _written(text, situation.exercise, vocabulary)
+    return [*head, *body, vocabulary.end, vocabulary.start, *encode("assistant")]
 
 
-def _final(text: str, vocabulary: Vocabulary) -> list[int]:
-    encode = vocabulary.encode
-    return [
-        vocabulary.channel,
-        *encode("final"),
-        vocabulary.message,
-        *encode(text),
-        vocabulary.return_,
-    ]
+def _final(exercise: Exercise, vocabulary: Vocabulary) -> list[int]:
+    head = [vocabulary.channel, *vocabulary.encode("final"), vocabulary.message]
+    return [*head, *_written(exercise.answer, exercise, vocabulary), vocabulary.return_]
+
+
+def _written(text: str, exercise: Exercise, vocabulary: Vocabulary) -> list[int]:
+    if not exercise.letter_by_letter:
+        return vocabulary.encode(text)
+    return [token for character in text for token in vocabulary.encode(character)]
 
 
 def _earlier(random: Random, split: Split) -> Exercise:

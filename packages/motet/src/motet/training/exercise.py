@@ -40,7 +40,10 @@ class Call:
 
 @dataclass(frozen=True)
 class Exercise:
-    """One question and its solution; an absent or empty thought means to answer at once."""
+    """One question and its solution; an absent or empty thought means to answer at once.
+
+    With `letter_by_letter`, the assistant writes one token per character.
+    """
 
     task: str
     key: str
@@ -49,6 +52,7 @@ class Exercise:
     thoughts: Mapping[ReasoningEffort, str]
     tools: tuple[ToolDescription, ...] = ()
     call: Call | None = None
+    letter_by_letter: bool = False
 
 
 Generator = Callable[[Random], Exercise]

@@ -1,7 +1,9 @@
 """Words letter by letter: copy, spell, reverse, count letters.
 
-High effort numbers the letters, so that reversing is reading the numbers backwards, or keeps the
-running count beside each letter. Medium effort only spells.
+High effort numbers the letters, so that reversing is looking up the numbers backwards, with the
+reversed word growing beside them, or keeps the running count beside each letter. Medium effort
+leaves out the growing word and counts only the hits. The assistant writes letter by letter, one
+token each, whatever tokens the word had in the question.
 """
 
 from __future__ import annotations
@@ -25,7 +27,14 @@ def letters(random: Random) -> Exercise:
     high, medium, answer = _solve(kind, word, letter)
     key = f"{kind} {letter if kind == 'count' else ''} {word.lower()}"
     question = question if kind == "copy" else polite(random, question)
-    return Exercise("letters", key, question, answer, thoughts(high, medium))
+    return Exercise(
+        task="letters",
+        key=key,
+        question=question,
+        answer=answer,
+        thoughts=thoughts(high, medium),
+        letter_by_letter=kind != "copy",
+    )
 
 
 def _word(random: Random) -> str:
@@ -52,30 +61,37 @@ def _letter(random: Random, word: str) -> str:
 
 def _solve(kind: str, word: str, letter: str) -> tuple[str, str, str]:
     """Thoughts at high and at medium effort, and the answer."""
-    spelled, backwards = " ".join(word), " ".join(reversed(word))
     numbered = [f"{place}{each}" for place, each in enumerate(word, start=1)]
+    forwards, backwards = "".join(numbered), "".join(reversed(numbered))
     match kind:
         case "copy":
             return f"I repeat it exactly: {word}", "I repeat it exactly.", word
         case "reverse":
-            high = f"{' '.join(numbered)}\n{' '.join(reversed(numbered))}"
-            return high, f"{spelled}\n{backwards}", word[::-1]
+            high = f"{forwards}\n{_growing(numbered, word[::-1])}"
+            return high, f"{forwards}\n{backwards}", word[::-1]
         case "spell":
-            return " ".join(numbered), spelled, "-".join(word)
+            return forwards, word, "-".join(word)
         case "length":
-            return " ".join(numbered), spelled, str(len(word))
+            return forwards, forwards, str(len(word))
         case _:
-            return (
-                _running_count(word, letter),
-                _marked(word, letter),
-                str(word.lower().count(letter)),
-            )
+            return _running_count(word, letter), _marked(word, letter), _count(word, letter)
+
+
+def _growing(numbered: list[str], reverse: str) -> str:
+    """From the last letter to the first, each with the reversed word so far."""
+    steps = zip(reversed(numbered), range(1, len(reverse) + 1), strict=True)
+    return " ".join(f"{each}:{reverse[:end]}" for each, end in steps)
+
+
+def _count(word: str, letter: str) -> str:
+    return str(word.lower().count(letter))
 
 
 def _running_count(word: str, letter: str) -> str:
-    counts = (word[: end + 1].lower().count(letter) for end in range(len(word)))
-    pairs = zip(word, counts, strict=True)
-    return f"count {letter}: " + " ".join(f"{each}{count}" for each, count in pairs)
+    counts = (_count(word[: end + 1], letter) for end in range(len(word)))
+    return f"{letter}: " + "".join(
+        f"{each}{count}" for each, count in zip(word, counts, strict=True)
+    )
 
 
 def _marked(word: str, letter: str) -> str:
@@ -83,4 +99,4 @@ def _marked(word: str, letter: str) -> str:
     for each in word:
         count += each.lower() == letter
         marks.append(f"{each}{count}" if each.lower() == letter else each)
-    return " ".join(marks)
+    return "".join(marks)
