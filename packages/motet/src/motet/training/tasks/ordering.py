@@ -1,8 +1,9 @@
 """Comparing and sorting up to five numbers of up to four digits, by repeated choice of the best.
 
-All numbers are written with four digits, so that the larger one is the one that is larger at the
-first digit that differs. High effort walks through what is left with the best number so far beside
-each, then writes the best and what is left without it. Medium effort leaves out the walk.
+All numbers are written with four digits, so that the first digit that differs decides, and with a
+letter, so that numbers that look alike are told apart. High effort walks through what is left with
+the best number so far beside each, then writes the best and what is left without it. Medium effort
+leaves out the walk.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ from random import Random
 
 from motet.training.exercise import Exercise, polite, thoughts
 from motet.training.phrases import phrases
+
+_LABELS = "abcde"
 
 
 def ordering(random: Random) -> Exercise:
@@ -83,26 +86,26 @@ def _listed(random: Random, numbers: list[int]) -> str:
 
 
 def _chain(numbers: list[int], largest: bool, steps: int, walk: bool) -> str:
-    left, taken = list(numbers), []
-    lines = [("largest: " if largest else "smallest: ") + _padded(left)]
+    left, taken = list(zip(_LABELS, numbers, strict=False)), []
+    lines = [("largest: " if largest else "smallest: ") + _shown(left)]
     for _ in range(steps):
-        best = left[0]
-        pairs = []
-        for number in left:
-            best = max(best, number) if largest else min(best, number)
-            pairs.append(f"{number:04}:{best:04}")
+        bests = [_best(left[:end], largest) for end in range(1, len(left) + 1)]
         if walk and len(left) > 1:
-            lines.append(" ".join(pairs))
-        left.remove(best)
-        taken.append(best)
-        if steps > 1:
-            lines.append(f"{best:04} left {_padded(left)}".rstrip())
-        else:
-            lines.append(f"{best:04}")
+            pairs = zip(left, bests, strict=True)
+            lines.append(" ".join(f"{_shown([each])}:{_shown([best])}" for each, best in pairs))
+        left.remove(bests[-1])
+        taken.append(bests[-1])
+        remaining = f" left {_shown(left)}".rstrip() if steps > 1 else ""
+        lines.append(_shown(taken[-1:]) + remaining)
     if steps > 1:
-        lines.append(f"sorted {_padded(taken)}")
+        lines.append(f"sorted {_shown(taken)}")
     return "\n".join(lines)
 
 
-def _padded(numbers: list[int]) -> str:
-    return " ".join(f"{number:04}" for number in numbers)
+def _best(numbers: list[tuple[str, int]], largest: bool) -> tuple[str, int]:
+    """The first of the largest or smallest."""
+    return (max if largest else min)(numbers, key=lambda labelled: labelled[1])
+
+
+def _shown(numbers: list[tuple[str, int]]) -> str:
+    return " ".join(f"{label}{number:04}" for label, number in numbers)
