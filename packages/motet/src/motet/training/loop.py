@@ -32,7 +32,7 @@ _CHECKPOINT = "training.pt"
 class TrainingOptions:
     """How to train; a step sees `tokens_per_step` ids in two batches of different lengths."""
 
-    steps: int = 5600
+    steps: int = 4400
     tokens_per_step: int = 6144
     learning_rate: float = 2e-3
     warmup_steps: int = 100
