@@ -159,7 +159,7 @@ def main() -> None:
     add = parser.add_argument
     add("--model", type=Path, default=model, help="a checkpoint folder")
     add("--prompts", type=int, default=500, help="per task and effort, at temperature 0")
-    add("--samples", type=int, default=200, help="per task and effort, at temperature 1.0")
+    add("--samples", type=int, default=150, help="per task and effort, at temperature 1.0")
     add("--tasks", nargs="+", default=list(TASKS), choices=list(TASKS))
     add("--threads", type=int, default=None)
     add("--card", type=Path, default=model.parent / "MODEL_CARD.md", help="gets the table")
