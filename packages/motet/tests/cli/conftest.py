@@ -1,5 +1,6 @@
 """A model small enough to make anew: random weights, 256 bytes and a few merges as vocabulary."""
 
+import signal
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,6 +9,12 @@ import pytest
 from motet.checkpoint import ModelConfig, Tensor, write_checkpoint
 from motet.checkpoint.random import random_tensors
 from motet.harmony import Vocabulary, o200k_harmony
+
+
+@pytest.fixture(scope="session", autouse=True)
+def heard_interrupts() -> None:
+    """Let child processes hear Ctrl-C, also where the tests run in the background without it."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
