@@ -16,7 +16,8 @@ from motet.nano import embedded_nano_path
 
 NANO_SKILLS = (
     "It adds and subtracts numbers up to 4 digits, compares and sorts up to five, finds a value in "
-    "a short text, copies and reverses words, counts their letters, and calls functions."
+    "a short text, copies and reverses words, counts their letters, and calls functions. "
+    "It is often wrong."
 )
 
 
