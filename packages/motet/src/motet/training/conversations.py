@@ -32,16 +32,16 @@ from motet.training.tasks import TASKS
 from motet.training.tasks.functions import offered_functions
 
 MIXTURE: Mapping[str, float] = {
-    "arithmetic": 25,
+    "arithmetic": 22,
     "ordering": 20,
-    "lookup": 12,
-    "letters": 24,
-    "functions": 15,
-    "talk": 4,
+    "lookup": 17,
+    "letters": 18,
+    "functions": 17,
+    "talk": 6,
 }
 """How often each task is trained, relative to the others."""
 
-_EFFORTS = {ReasoningEffort.LOW: 15, ReasoningEffort.MEDIUM: 38, ReasoningEffort.HIGH: 47}
+_EFFORTS = {ReasoningEffort.LOW: 10, ReasoningEffort.MEDIUM: 34, ReasoningEffort.HIGH: 56}
 
 
 @dataclass(frozen=True)
@@ -61,6 +61,12 @@ class Example:
     learned: list[bool]
 
 
+def drawn_task(random: Random, weights: Mapping[str, float]) -> str:
+    """A task by the mixture, whose shares are multiplied with the `weights` there are."""
+    shares = [share * weights.get(task, 1.0) for task, share in MIXTURE.items()]
+    return random.choices(tuple(MIXTURE), shares)[0]
+
+
 def make_situation(
     random: Random,
     vocabulary: Vocabulary,
@@ -69,12 +75,12 @@ def make_situation(
     effort: ReasoningEffort | None = None,
 ) -> Situation:
     """A random exercise of `split` in random surroundings; None: task or effort by the mixture."""
-    task = task or random.choices(tuple(MIXTURE), tuple(MIXTURE.values()))[0]
+    task = task or drawn_task(random, {})
     effort = effort or random.choices(tuple(_EFFORTS), tuple(_EFFORTS.values()))[0]
     exercise = draw(TASKS[task], random, split)
-    earlier = [_earlier(random, split) for _ in range(random.choices((0, 1, 2), (78, 15, 7))[0])]
+    earlier = [_earlier(random, split) for _ in range(random.choices((0, 1, 2), (87, 10, 3))[0])]
     tools = {tool.name: tool for each in (*earlier, exercise) for tool in each.tools}
-    if not tools and random.random() < 0.1:
+    if not tools and random.random() < 0.06:
         tools = {tool.name: tool for tool in offered_functions(random, random.choice((1, 1, 2)))}
     opening = _opening(random, effort, tuple(tools.values()))
     history = [message for each in earlier for message in _history(random, vocabulary, each)]
@@ -159,15 +165,21 @@ def result_ids(call: Call, vocabulary: Vocabulary) -> list[int]:
 
 
 def sample_texts(count: int, seed: int) -> list[str]:
-    """The texts of `count` training conversations, special tokens as line breaks."""
+    """The texts of `count` training conversations, special tokens as line breaks.
+
+    What the assistant writes letter by letter is left out.
+    """
     from motet.harmony import o200k_harmony
 
     random, vocabulary = Random(seed), o200k_harmony()
-    examples = (
-        make_example(make_situation(random, vocabulary, Split.TRAIN), vocabulary)
-        for _ in range(count)
-    )
-    return [_plain(example.ids, vocabulary) for example in examples]
+    texts = []
+    for _ in range(count):
+        situation = make_situation(random, vocabulary, Split.TRAIN)
+        example = make_example(situation, vocabulary)
+        letters = situation.exercise.letter_by_letter
+        pairs = zip(example.ids, example.learned, strict=True)
+        texts.append(_plain([token for token, own in pairs if not (own and letters)], vocabulary))
+    return texts
 
 
 def _plain(ids: list[int], vocabulary: Vocabulary) -> str:

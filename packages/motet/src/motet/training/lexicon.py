@@ -28,14 +28,17 @@ def vocabulary_words() -> tuple[str, ...]:
 
 @cache
 def real_words() -> tuple[str, ...]:
-    """Lower-case words of 3 to 12 letters that have a token of their own, common ones first."""
+    """Common lower-case words of 3 to 10 letters, none of them a single token of the nano model."""
     tokens = (o200k_harmony().token_bytes(rank) or b"" for rank in range(_REAL_WORD_RANKS))
     words = (
         token[1:].decode()
         for token in tokens
         if token[:1] == b" " and token[1:].isalpha() and token.isascii()
     )
-    return tuple(word for word in words if 3 <= len(word) <= 12 and word.islower())
+    whole = set(vocabulary_words())
+    return tuple(
+        word for word in words if 3 <= len(word) <= 10 and word.islower() and word not in whole
+    )
 
 
 def real_word(random: Random) -> str:
@@ -44,24 +47,24 @@ def real_word(random: Random) -> str:
 
 
 def made_up_word(random: Random, syllables: int | None = None) -> str:
-    """A pronounceable word of 2 to 12 letters."""
-    count = syllables or random.choice((1, 2, 2, 2, 3, 3, 4))
+    """A pronounceable word of 2 to 10 letters."""
+    count = syllables or random.choice((1, 2, 2, 2, 3, 3))
     parts = (
         random.choice(_STARTS) + random.choice(_VOWELS) + random.choice(_ENDS) for _ in range(count)
     )
-    return "".join(parts)[:12]
+    return "".join(parts)[:10]
 
 
 def any_word(random: Random) -> str:
-    """A word of 2 to 12 letters: real, made up, or any letters at all."""
+    """A word of 2 to 10 letters: real, made up, or any letters at all."""
     style = random.random()
-    if style < 0.2:
+    if style < 0.03:
         return random.choice(vocabulary_words())
-    if style < 0.5:
+    if style < 0.6:
         return real_word(random)
-    if style < 0.85:
+    if style < 0.93:
         return made_up_word(random)
-    return "".join(random.choice(ascii_lowercase) for _ in range(random.randint(2, 12)))
+    return "".join(random.choice(ascii_lowercase) for _ in range(random.randint(2, 10)))
 
 
 def person(random: Random) -> str:
@@ -77,7 +80,7 @@ def city(random: Random) -> str:
 def thing(random: Random) -> str:
     """A thing of everyday life, at times any word."""
     return (
-        random.choice(phrases("lexicon", "things")) if random.random() < 0.7 else real_word(random)
+        random.choice(phrases("lexicon", "things")) if random.random() < 0.85 else real_word(random)
     )
 
 
@@ -93,6 +96,6 @@ def code(random: Random) -> str:
 
 
 def _name(random: Random, kind: str) -> str:
-    if random.random() < 0.7:
+    if random.random() < 0.85:
         return random.choice(phrases("lexicon", kind))
     return made_up_word(random, 2).capitalize()

@@ -1,7 +1,8 @@
-"""The training loop: AdamW on the assistant's tokens, warm-up and decay, MXFP4 in the last phase.
+"""The training loop: warm-up and decay, loss on the assistant's tokens, MXFP4 in the last phase.
 
-Everything is decided by the options and the step number, so a run can be stopped and resumed at any
-checkpoint and repeats itself on the same machine.
+Muon moves the matrices inside the layers, AdamW everything else. A task that is nearly mastered at
+high effort is drawn less often, down to a third. All is decided by the options and the state in the
+checkpoint, so a run can be stopped and resumed and repeats itself on the same machine.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from torch.nn import functional
 from motet.harmony import Vocabulary
 from motet.training.batches import Batch, BatchStream
 from motet.training.kernels import hidden_states, linear
+from motet.training.muon import Muon
 from motet.training.quantisation import rounded_experts
 
 _CHECKPOINT = "training.pt"
@@ -32,15 +34,15 @@ _CHECKPOINT = "training.pt"
 class TrainingOptions:
     """How to train; a step sees `tokens_per_step` ids in two batches of different lengths."""
 
-    steps: int = 4400
-    tokens_per_step: int = 6144
-    learning_rate: float = 2e-3
-    warmup_steps: int = 100
+    steps: int = 2600
+    tokens_per_step: int = 8192
+    learning_rate: float = 3e-3
+    warmup_steps: int = 60
     final_share: float = 0.02
     weight_decay: float = 0.02
     balance: float = 0.01
-    quantised_share: float = 0.15
-    practice_steps: int = 800
+    quantised_share: float = 0.12
+    practice_steps: int = 300
     seed: int = 1
     save_every: int = 200
     log_every: int = 20
@@ -50,6 +52,11 @@ BATCHES_PER_STEP = 2
 """Worked on at the same time, one core each: cheaper than two cores on every small operation."""
 
 _LOGIT_ROWS = 512  # logits are computed for a multiple of this: a new shape costs a new kernel
+
+_INNER_MATRICES = ("proj.weight", "experts.gate_up_proj", "experts.down_proj")
+
+Losses = dict[str, list[float]]
+"""The summed losses of examples, by task and effort."""
 
 
 def learning_rate(options: TrainingOptions, step: int) -> float:
@@ -62,6 +69,26 @@ def learning_rate(options: TrainingOptions, step: int) -> float:
     )
 
 
+@dataclass
+class Mastery:
+    """How well each task goes at high effort: a running mean of the loss of a whole example.
+
+    At temperature 1 an example of loss L comes out exactly right with probability exp(-L).
+    """
+
+    loss: dict[str, float] = field(default_factory=dict)
+
+    def saw(self, task: str, loss: float) -> None:
+        """Take an example's loss into account; `task` as in `Batch.tasks`."""
+        name, _, effort = task.partition("/")
+        if effort == "high":
+            self.loss[name] = 0.99 * self.loss.get(name, loss) + 0.01 * loss
+
+    def weights(self) -> dict[str, float]:
+        """What to multiply each task's share of the mixture with, 1/3 to 1."""
+        return {name: min(1.0, max(1 / 3, loss / 0.3)) for name, loss in self.loss.items()}
+
+
 class Trainer:
     """One training run in `folder`; resumes from the folder's checkpoint if there is one."""
 
@@ -72,12 +99,15 @@ class Trainer:
         self.stream = BatchStream(
             vocabulary, options.seed, options.tokens_per_step // BATCHES_PER_STEP
         )
-        self.optimizer = torch.optim.AdamW(
-            _groups(model, options), betas=(0.9, 0.95), eps=1e-9, fused=True
-        )
         self._workers = ThreadPoolExecutor(
             BATCHES_PER_STEP, initializer=torch.set_num_threads, initargs=(1,)
         )
+        inner, outer = _parameters(model)
+        self.optimizers: tuple[torch.optim.Optimizer, ...] = (
+            Muon(inner, options.weight_decay, self._workers),
+            torch.optim.AdamW(outer, betas=(0.9, 0.95), eps=1e-9, weight_decay=0.0, fused=True),
+        )
+        self.mastery = Mastery()
         self.step = 0
         folder.mkdir(parents=True, exist_ok=True)
         if (folder / _CHECKPOINT).exists():
@@ -85,11 +115,12 @@ class Trainer:
 
     def run(self) -> Iterator[str]:
         """Train to the end; yields a line of log now and then."""
-        losses: dict[str, list[float]] = defaultdict(list)
+        losses: Losses = defaultdict(list)
         begun, seen = time.monotonic(), 0
         while self.step < self.options.steps:
             progress = min(1.0, self.step / self.options.practice_steps)
-            batches = [self.stream.next(progress) for _ in range(BATCHES_PER_STEP)]
+            weights = self.mastery.weights()
+            batches = [self.stream.next(progress, weights) for _ in range(BATCHES_PER_STEP)]
             seen += sum(len(batch.ids) * len(batch.ids[0]) for batch in batches)
             imbalance = self._update(batches, losses)
             self.step += 1
@@ -101,14 +132,14 @@ class Trainer:
             if self.step % self.options.save_every == 0 or self.step == self.options.steps:
                 self.save()
 
-    def _progress(self, losses: dict[str, list[float]]) -> str:
+    def _progress(self, losses: Losses) -> str:
         rate = learning_rate(self.options, self.step)
         means = " ".join(
-            f"{task} {sum(values) / len(values):.3f}" for task, values in sorted(losses.items())
+            f"{task} {sum(values) / len(values):.2f}" for task, values in sorted(losses.items())
         )
         return f"step {self.step} rate {rate:.1e} | {means}"
 
-    def _update(self, batches: list[Batch], losses: dict[str, list[float]]) -> float:
+    def _update(self, batches: list[Batch], losses: Losses) -> float:
         options = self.options
         total = sum(sum(map(sum, batch.learned)) for batch in batches)
         parameters = list(self.model.parameters())
@@ -123,13 +154,15 @@ class Trainer:
         for batch, (_, per_row, _) in zip(batches, parts, strict=True):
             for task, value in zip(batch.tasks, per_row.tolist(), strict=True):
                 losses[task].append(value)
+                self.mastery.saw(task, value)
         for parameter, *shares in zip(parameters, *(part[0] for part in parts), strict=True):
             parameter.grad = torch.stack(shares).sum(0)
         torch.nn.utils.clip_grad_norm_(parameters, 1.0)
-        for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate(options, self.step)
-        self.optimizer.step()
-        self.optimizer.zero_grad()
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate(options, self.step)
+            optimizer.step()
+            optimizer.zero_grad()
         return float(sum(part[2] for part in parts)) / len(parts)
 
     def _weights(self) -> AbstractContextManager[None]:
@@ -143,8 +176,9 @@ class Trainer:
         state = {
             "step": self.step,
             "model": self.model.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
+            "optimizers": [each.state_dict() for each in self.optimizers],
             "stream": self.stream.state(),
+            "mastery": self.mastery.loss,
         }
         partial = self.folder / f"{_CHECKPOINT}.partial"
         torch.save(state, partial)
@@ -154,28 +188,29 @@ class Trainer:
         state = torch.load(self.folder / _CHECKPOINT, weights_only=False)
         self.step = state["step"]
         self.model.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(saved)
         self.stream.restore(state["stream"])
+        self.mastery.loss = state["mastery"]
 
 
-def _groups(model: Any, options: TrainingOptions) -> list[dict[str, Any]]:
-    """Weight decay on matrices only."""
+def _parameters(model: Any) -> tuple[list[Any], list[Any]]:
+    """The matrices inside the layers, and everything else: embeddings, routers, biases, norms."""
     named = list(model.named_parameters())
-    matrices = [value for name, value in named if value.dim() >= 2 and not name.endswith("bias")]
-    others = [value for name, value in named if value.dim() < 2 or name.endswith("bias")]
-    return [
-        {"params": matrices, "weight_decay": options.weight_decay},
-        {"params": others, "weight_decay": 0.0},
-    ]
+    inner = {name for name, value in named if name.endswith(_INNER_MATRICES)}
+    return (
+        [value for name, value in named if name in inner],
+        [value for name, value in named if name not in inner],
+    )
 
 
 def _loss(model: Any, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
-    """The summed loss over learned tokens, each row's mean loss, and the experts' imbalance."""
+    """The summed loss over learned tokens, each row's summed loss, and the experts' imbalance."""
     ids, learned = torch.tensor(batch.ids), torch.tensor(batch.learned)[:, 1:]
-    hidden, uneven = hidden_states(model, ids[:, :-1])
     places = learned.flatten().nonzero()[:, 0]
     padded = functional.pad(places, (0, -len(places) % _LOGIT_ROWS))
-    logits = linear(model.lm_head, hidden.flatten(0, 1).index_select(0, padded))[: len(places)]
+    hidden, uneven = hidden_states(model, ids[:, :-1], padded)
+    logits = linear(model.lm_head, hidden)[: len(places)]
     each = functional.cross_entropy(logits.float(), ids[:, 1:].flatten()[places], reduction="none")
     rows = torch.zeros(len(ids)).index_add_(0, places // learned.shape[1], each.detach())
-    return each.sum(), rows / learned.sum(1).clamp(min=1), uneven
+    return each.sum(), rows, uneven

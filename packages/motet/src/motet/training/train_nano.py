@@ -28,7 +28,7 @@ from motet.training.vocabulary import nano_vocabulary
 
 
 def nano_config(
-    vocabulary: Vocabulary, hidden: int = 192, layers: int = 4, experts: int = 8
+    vocabulary: Vocabulary, hidden: int = 192, layers: int = 4, experts: int = 4
 ) -> GptOssConfig:
     """The architecture of the nano model: gpt-oss in small, windows, sinks and YaRN included."""
     return GptOssConfig(
@@ -83,7 +83,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--output", type=Path, default=embedded_nano_path(), help="where the model is written")
     add("--hidden", type=int, default=192, help="width, a multiple of 64")
     add("--layers", type=int, default=4)
-    add("--experts", type=int, default=8, help="experts per layer, two of them active")
+    add("--experts", type=int, default=4, help="experts per layer, two of them active")
     for each in fields(TrainingOptions):
         kind: Any = type(each.default)
         add(f"--{each.name.replace('_', '-')}", type=kind, default=each.default)

@@ -1,9 +1,10 @@
 """The nano model's vocabulary: single bytes, and whole words of the texts that occur all the time.
 
-A word gets a token only if it is frequent in the training conversations, and only if no two tokens
-of the vocabulary merge into it. So byte-pair encoding splits every other word into its letters:
-to spell, reverse or copy an arbitrary word is then a matter of looking, not of knowing by heart.
-Digits never share a token.
+A word gets a token only if it is frequent in the training conversations, if it is none of the words
+that fill the gaps of wordings (names, things, parameters), and if no two tokens of the vocabulary
+merge into it. So byte-pair encoding splits every other word into its letters, the same ones after a
+space, a quotation mark or an underscore: to copy, spell or reverse a word is then a matter of
+looking, not of knowing by heart. Digits never share a token.
 
 `python -m motet.training.vocabulary` writes the list of ranks anew; training uses the file.
 """
@@ -18,11 +19,21 @@ from importlib.resources import files
 from pathlib import Path
 
 from motet.harmony import Vocabulary, o200k_harmony
+from motet.training.phrases import phrase_book, phrases
 
 _FILE = files("motet.training") / "data" / "nano_vocabulary.json"
 _CONVERSATIONS = 15_000
 _SEED = 900_000_000
-_LEAST_SHARE = 0.006
+_LEAST_SHARE = 0.003
+_FILLING_FUNCTIONS = (
+    "verbs",
+    "nouns",
+    "text_parameters",
+    "number_parameters",
+    "flag_parameters",
+    "result_keys",
+    "states",
+)
 _PIECE = re.compile(r" ?[A-Z]*[a-z]+| ?[A-Z]+|[^A-Za-z0-9]+?(?= ?[A-Za-z0-9]|\Z)")
 
 
@@ -38,9 +49,11 @@ def frequent_ranks(texts: list[str], least_share: float) -> list[int]:
     shares = Counter(token for text in texts for token in _whole_tokens(text))
     frequent = sorted(token for token, count in shares.items() if count >= least_share * len(texts))
     reachable = {full.token_bytes(rank) for rank in range(256)}
-    kept = []
+    fillings, kept = filling_words(), []
     for rank in frequent:
         token = full.token_bytes(rank) or b""
+        if token.decode(errors="replace").strip().lower() in fillings:
+            continue
         merges = any(
             token[:cut] in reachable and token[cut:] in reachable for cut in range(1, len(token))
         )
@@ -50,6 +63,16 @@ def frequent_ranks(texts: list[str], least_share: float) -> list[int]:
             continue
         kept.append(rank)
     return kept
+
+
+def filling_words() -> set[str]:
+    """The words in lists that exercises fill their wordings with, in lower case."""
+    from motet.training.tasks.lookup import KEYS
+
+    lists = [*phrase_book("lexicon").values(), *phrase_book("functions")["enums"].values()]
+    lists += [phrases("functions", kind) for kind in _FILLING_FUNCTIONS]
+    lists.append(tuple(KEYS))
+    return {part.lower() for words in lists for word in words for part in word.split()}
 
 
 def _whole_tokens(text: str) -> set[int]:

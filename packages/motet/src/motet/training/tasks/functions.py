@@ -17,7 +17,7 @@ from motet.training.exercise import Call, Exercise, polite, thoughts
 from motet.training.lexicon import city, code, made_up_word, person, real_word, whole_number
 from motet.training.phrases import phrase_book, phrases
 
-_PARAMETER_COUNTS = (0, 1, 1, 1, 1, 2, 2, 2, 3, 3)
+_PARAMETER_COUNTS = (0, 1, 1, 1, 1, 1, 2, 2, 2, 3)
 _KINDS = {"string": 10, "integer": 5, "number": 2, "boolean": 2, "enum": 2}
 _PARAMETER_DESCRIPTIONS = (
     "The {n}",
@@ -69,10 +69,14 @@ class _Function:
 
 def functions(random: Random) -> Exercise:
     """One request that one of the offered functions answers."""
-    drawn = [_function(random) for _ in range(random.choice((1, 1, 2, 2, 3)))]
+    drawn = [_function(random) for _ in range(random.choice((1, 1, 1, 2, 2, 3)))]
     by_name = {each.description.name: each for each in drawn}
     fitting = random.choice(list(by_name.values()))
-    offered = [each for each in by_name.values() if each is fitting or each.noun != fitting.noun]
+    offered = [
+        each
+        for each in by_name.values()
+        if each is fitting or (each.noun != fitting.noun and each.verb != fitting.verb)
+    ]
     arguments = {each.name: each.value(random) for each in _used(random, fitting)}
     request = _request(random, fitting, arguments)
     name = fitting.description.name
@@ -121,9 +125,9 @@ def _function(random: Random) -> _Function:
 
 def _word_of(random: Random, kind: str) -> str:
     style = random.random()
-    if style < 0.65:
+    if style < 0.8:
         return random.choice(phrases("functions", kind))
-    return real_word(random) if style < 0.9 else made_up_word(random, 2)
+    return real_word(random) if style < 0.95 else made_up_word(random, 2)
 
 
 def _joined(random: Random, verb: str, noun: str) -> str:
@@ -210,7 +214,7 @@ def _listed(random: Random, arguments: dict[str, Any]) -> str:
         (key.replace("_", random.choice(" _")), _spoken(random, value))
         for key, value in arguments.items()
     ]
-    if random.random() < 0.25:
+    if random.random() < 0.15:
         random.shuffle(pairs)
     style = random.choice(phrases("functions", "pairs"))
     texts = [style.format(k=key, v=value) for key, value in pairs]

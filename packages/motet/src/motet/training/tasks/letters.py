@@ -40,7 +40,7 @@ def letters(random: Random) -> Exercise:
 def _word(random: Random) -> str:
     word = any_word(random)
     style = random.random()
-    return word.capitalize() if style < 0.12 else word.upper() if style < 0.15 else word
+    return word.capitalize() if style < 0.1 else word
 
 
 def _text(random: Random) -> str:

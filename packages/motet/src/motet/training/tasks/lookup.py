@@ -1,6 +1,7 @@
 """A named value out of a short text: facts about people and things, lists of keys and values.
 
-High effort quotes the place in the text before it answers; medium effort writes only the quotation.
+High effort says what is asked about and quotes the place in the text before it answers; medium
+effort writes only the quotation.
 """
 
 from __future__ import annotations
@@ -77,7 +78,7 @@ _SIDES: dict[str, tuple[Maker, Maker]] = {
 }
 """For each relation of the phrase book, what has the value and what the value is."""
 
-_KEYS: dict[str, Maker] = {
+KEYS: dict[str, Maker] = {
     "name": person,
     "age": _number(2, 99),
     "city": city,
@@ -91,10 +92,9 @@ _KEYS: dict[str, Maker] = {
     "animal": _one_of("animals"),
     "phone": lambda random: str(whole_number(random, 6)),
     "room": _number(1, 999),
-    "language": _one_of("languages"),
     "food": _one_of("foods"),
     "country": _country,
-    "date": _date,
+    "birthday": _date,
     "email": _email,
     "status": _one_of("statuses"),
     "color": _one_of("colours"),
@@ -104,6 +104,8 @@ _KEYS: dict[str, Maker] = {
     "model": code,
     "total": lambda random: str(whole_number(random)),
 }
+"""Keys of a list with makers of their values."""
+
 _LAYOUTS = (
     "{k}: {v}; ",
     "{k}: {v}\n",
@@ -134,7 +136,7 @@ def lookup(random: Random) -> Exercise:
 def _facts(random: Random) -> Exercise:
     same = random.choice(tuple(_SIDES)) if random.random() < 0.55 else None
     facts: list[_Fact] = []
-    for _ in range(random.choice((1, 2, 2, 3, 3, 4, 5))):
+    for _ in range(random.choice((1, 2, 2, 2, 3, 3, 4))):
         relation = same or random.choice(tuple(_SIDES))
         subject, value = (make(random) for make in _SIDES[relation])
         if all(subject != other.subject and value != other.value for other in facts):
@@ -150,7 +152,10 @@ def _facts(random: Random) -> Exercise:
         key=f"{text} {asked.subject} {_questions(asked.relation)[0]}",
         question=random.choice(phrases("lookup", "frames")).format(t=text, q=question),
         answer=asked.value,
-        thoughts=thoughts(high=f"The text says: {place}", medium=place.rstrip(".")),
+        thoughts=thoughts(
+            high=f"About {_filled('x {s}', asked.subject, '')[2:]}. The text says: {place}",
+            medium=place.rstrip("."),
+        ),
     )
 
 
@@ -183,7 +188,7 @@ def _filled(wording: str, subject: str, value: str) -> str:
 
 
 def _key_values(random: Random) -> Exercise:
-    values = {key: _KEYS[key](random) for key in _sampled_keys(random)}
+    values = {key: KEYS[key](random) for key in _sampled_keys(random)}
     if random.random() < 0.3:
         values = {made_up_word(random, 2): value for value in values.values()}
     layout = random.choice(_LAYOUTS)
@@ -201,12 +206,12 @@ def _key_values(random: Random) -> Exercise:
         key=f"{text} {key}",
         question=_framed(random, text, question, is_list="\n" in layout),
         answer=values[key],
-        thoughts=thoughts(high=f"The text says: {place}", medium=place),
+        thoughts=thoughts(high=f"About {key}. The text says: {place}", medium=place),
     )
 
 
 def _sampled_keys(random: Random) -> list[str]:
-    return random.sample(tuple(_KEYS), k=random.randint(2, 5))
+    return random.sample(tuple(KEYS), k=random.randint(2, 5))
 
 
 def _framed(random: Random, text: str, question: str, is_list: bool) -> str:

@@ -1,9 +1,9 @@
 """Comparing and sorting up to five numbers of up to four digits, by repeated choice of the best.
 
-All numbers are written with four digits, so that the first digit that differs decides, and with a
-letter, so that numbers that look alike are told apart. High effort walks through what is left with
-the best number so far beside each, then writes the best and what is left without it. Medium effort
-leaves out the walk.
+All numbers are written with four digits and a letter, so that numbers that look alike are told
+apart. High effort finds the best column by column, thousands first (M, C, X, I): the digits of the
+numbers that are still candidates, the best digit, the letters that have it. Medium effort names the
+best number at once. In both, the sorted numbers grow at the end of the lines.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from motet.training.exercise import Exercise, polite, thoughts
 from motet.training.phrases import phrases
 
 _LABELS = "abcde"
+_COLUMNS = "MCXI"  # 1000, 100, 10, 1
 
 
 def ordering(random: Random) -> Exercise:
@@ -31,9 +32,9 @@ def ordering(random: Random) -> Exercise:
         question=polite(random, question),
         answer=answer,
         thoughts=thoughts(
-            high=_chain(numbers, largest, steps, walk=True),
-            medium=_chain(numbers, largest, steps, walk=False),
+            high=_high(numbers, largest, steps), medium=_medium(numbers, largest, steps)
         ),
+        letter_by_letter=True,
     )
 
 
@@ -85,27 +86,45 @@ def _listed(random: Random, numbers: list[int]) -> str:
     return f"{', '.join(texts[:-1])} and {texts[-1]}"
 
 
-def _chain(numbers: list[int], largest: bool, steps: int, walk: bool) -> str:
-    left, taken = list(zip(_LABELS, numbers, strict=False)), []
-    lines = [("largest: " if largest else "smallest: ") + _shown(left)]
+def _high(numbers: list[int], largest: bool, steps: int) -> str:
+    """Column by column: the digits of who is left, the best of them, who has it."""
+    sign = ">" if largest else "<"
+    lines, left, taken = [_opening(numbers, largest)], list(enumerate(numbers)), []
     for _ in range(steps):
-        bests = [_best(left[:end], largest) for end in range(1, len(left) + 1)]
-        if walk and len(left) > 1:
-            pairs = zip(left, bests, strict=True)
-            lines.append(" ".join(f"{_shown([each])}:{_shown([best])}" for each, best in pairs))
-        left.remove(bests[-1])
-        taken.append(bests[-1])
-        remaining = f" left {_shown(left)}".rstrip() if steps > 1 else ""
-        lines.append(_shown(taken[-1:]) + remaining)
-    if steps > 1:
-        lines.append(f"sorted {_shown(taken)}")
+        candidates = left
+        for place, column in enumerate(_COLUMNS):
+            digits = [(label, f"{number:04}"[place]) for label, number in candidates]
+            best = (max if largest else min)(digit for _, digit in digits)
+            shown = "".join(f"{_LABELS[label]}{digit}" for label, digit in digits)
+            candidates = [
+                candidate
+                for candidate, (_, digit) in zip(candidates, digits, strict=True)
+                if digit == best
+            ]
+            kept = "".join(_LABELS[label] for label, _ in candidates)
+            lines.append(f"{column}{shown}{sign}{best}{kept}")
+            if len(candidates) == 1:
+                break
+        lines.append(_taken(candidates[0], taken))
+        left = [each for each in left if each is not candidates[0]]
     return "\n".join(lines)
 
 
-def _best(numbers: list[tuple[str, int]], largest: bool) -> tuple[str, int]:
-    """The first of the largest or smallest."""
-    return (max if largest else min)(numbers, key=lambda labelled: labelled[1])
+def _medium(numbers: list[int], largest: bool, steps: int) -> str:
+    """The best of who is left, seen at a glance."""
+    best_first = sorted(enumerate(numbers), key=lambda each: each[1], reverse=largest)
+    taken: list[int] = []
+    lines = [_taken(best, taken) for best in best_first[:steps]]
+    return "\n".join([_opening(numbers, largest), *lines])
 
 
-def _shown(numbers: list[tuple[str, int]]) -> str:
-    return " ".join(f"{label}{number:04}" for label, number in numbers)
+def _opening(numbers: list[int], largest: bool) -> str:
+    labelled = " ".join(f"{_LABELS[label]}{number:04}" for label, number in enumerate(numbers))
+    return f"{'>' if largest else '<'} {labelled}"
+
+
+def _taken(best: tuple[int, int], taken: list[int]) -> str:
+    """The line for one more number taken, with all numbers taken so far, and adds it to them."""
+    label, number = best
+    taken.append(number)
+    return f"{_LABELS[label]}{number:04}: {', '.join(map(str, taken))}"
