@@ -71,6 +71,28 @@ def test_orders_are_right() -> None:
             assert answer in (sorted(numbers), sorted(numbers, reverse=True))
 
 
+def test_the_answer_of_an_order_has_grown_in_its_thought() -> None:
+    for exercise in exercises("ordering"):
+        for thought in exercise.thoughts.values():
+            taken = re.findall(r"^([a-e])(\d{4}): (.*)$", thought, flags=re.MULTILINE)
+            lists = [integers(listed) for _, _, listed in taken]
+            assert lists[-1] == integers(exercise.answer)
+            assert [listed[:-1] for listed in lists[1:]] == lists[:-1]
+            assert [int(number) for _, number, _ in taken] == lists[-1]
+
+
+def test_a_column_of_digits_names_the_best_and_who_has_it() -> None:
+    for exercise in exercises("ordering"):
+        lines = re.findall(
+            r"^[MCXI]((?:[a-e]\d)+)([<>])(\d)([a-e]+)$", exercise.thoughts[HIGH], re.M
+        )
+        assert lines
+        for shown, sign, best, kept in lines:
+            digits = dict(zip(shown[::2], shown[1::2], strict=True))
+            assert best == (min if sign == "<" else max)(digits.values())
+            assert kept == "".join(label for label, digit in digits.items() if digit == best)
+
+
 def test_a_looked_up_value_stands_in_the_question_and_in_the_quotation() -> None:
     for exercise in exercises("lookup"):
         quotation = exercise.thoughts[MEDIUM]

@@ -9,7 +9,13 @@ from types import MappingProxyType
 from typing import Any
 
 from motet.harmony import Vocabulary
-from motet.training.conversations import Example, drawn_task, make_example, make_practice, make_situation
+from motet.training.conversations import (
+    Example,
+    drawn_task,
+    make_example,
+    make_practice,
+    make_situation,
+)
 from motet.training.exercise import Split
 
 WIDTHS = (48, 96, 128, 160, 192, 224, 256, 320, 384, 448, 512, 640, 768)
@@ -45,7 +51,9 @@ class BatchStream:
         self._random = Random(self.seed)
         self._waiting = {width: [] for width in WIDTHS}
 
-    def next(self, progress: float = 1.0, weights: Mapping[str, float] = MappingProxyType({})) -> Batch:
+    def next(
+        self, progress: float = 1.0, weights: Mapping[str, float] = MappingProxyType({})
+    ) -> Batch:
         """The next batch; `progress` from 0 to 1 through the copying practice at the beginning.
 
         The share of plain copying falls from all examples to none while its texts grow. `weights`

@@ -2,8 +2,9 @@
 
 At the nano model's size the reference code spends most of its time outside of matrix products.
 Here matrix products run in the faster of bfloat16 and float32 (the parameters stay float32),
-attention computes the pairs of tokens that see each other and few others, the experts work on rows sorted by expert without any scatter, and the last layer's experts see only the rows
-that are learned from. A test holds it to the reference within bfloat16 rounding.
+attention computes the pairs of tokens that see each other and few others, the experts work on rows
+sorted by expert without any scatter, and the last layer's experts see only the rows that are
+learned from. A test holds it to the reference within bfloat16 rounding.
 """
 
 from __future__ import annotations
@@ -26,8 +27,8 @@ _QUERY_BLOCK = 64
 def hidden_states(model: Any, tokens: Tensor, places: Tensor) -> tuple[Tensor, Tensor]:
     """The hidden states [places, hidden] before `lm_head`, and the experts' imbalance.
 
-    tokens [batch, tokens]; places are indices into the flattened tokens. The imbalance is 1 if all experts are used equally and grows towards
-    the number of experts.
+    tokens [batch, tokens]; places are indices into the flattened tokens. The imbalance is 1 if all
+    experts are used equally and grows towards the number of experts.
     """
     body = model.model
     x: Tensor = body.embed_tokens(tokens)
@@ -117,9 +118,7 @@ class _SinkAttention(torch.autograd.Function):
         d_output = gradients[0]
         delta = (d_output * output).sum(-1, keepdim=True, dtype=torch.float32)
         d_query, d_sinks = torch.empty_like(query), torch.zeros(query.shape[1])
-        d_key, d_value = (
-            torch.zeros(part.shape).flatten(0, 1) for part in (key, value)
-        )
+        d_key, d_value = (torch.zeros(part.shape).flatten(0, 1) for part in (key, value))
         parts = _parts(query.shape[2], ctx.window)
         for place, part in enumerate(parts):
             chances, sink_share = saved[place], saved[place + len(parts)]
@@ -176,9 +175,7 @@ def _keys(keys: Tensor, part: _Part) -> Tensor:
     return keys.flatten(0, 1)[:, part.keys]
 
 
-def _softmax(
-    scores: Tensor, mask: Tensor, sinks: Tensor, scale: float
-) -> tuple[Tensor, Tensor]:
+def _softmax(scores: Tensor, mask: Tensor, sinks: Tensor, scale: float) -> tuple[Tensor, Tensor]:
     """Probabilities [batch, heads, queries, keys] and the sink's share of each row."""
     logits = scores.float() * scale + mask
     largest = torch.maximum(logits.amax(-1, keepdim=True), sinks)

@@ -30,7 +30,7 @@ class Muon(torch.optim.Optimizer):
         self._workers = workers
 
     @torch.no_grad()
-    def step(self, closure: None = None) -> None:  # type: ignore[override]
+    def step(self, closure: None = None) -> None:  # type: ignore[override]  # noqa: ARG002
         """Apply the gradients at each group's `lr`."""
         for group in self.param_groups:
             decay, rate = 1 - group["lr"] * group["weight_decay"], group["lr"]
