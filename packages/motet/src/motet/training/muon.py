@@ -53,7 +53,7 @@ class Muon(torch.optim.Optimizer):
 def orthogonal(matrices: Tensor) -> Tensor:
     """Matrices [..., rows, columns] with their singular values moved near 1 (Newton-Schulz)."""
     wide = matrices if matrices.shape[-2] <= matrices.shape[-1] else matrices.mT
-    x = wide / (wide.norm(dim=(-2, -1), keepdim=True) + 1e-12)
+    x: Tensor = wide / (wide.norm(dim=(-2, -1), keepdim=True) + 1e-12)
     a, b, c = _COEFFICIENTS
     for _ in range(STEPS):
         gram = x @ x.mT

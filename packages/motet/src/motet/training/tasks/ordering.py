@@ -89,7 +89,8 @@ def _listed(random: Random, numbers: list[int]) -> str:
 def _high(numbers: list[int], largest: bool, steps: int) -> str:
     """Column by column: the digits of who is left, the best of them, who has it."""
     sign = ">" if largest else "<"
-    lines, left, taken = [_opening(numbers, largest)], list(enumerate(numbers)), []
+    lines, left = [_opening(numbers, largest)], list(enumerate(numbers))
+    taken: list[int] = []
     for _ in range(steps):
         candidates = left
         for place, column in enumerate(_COLUMNS):
