@@ -1,18 +1,19 @@
 """Checkpoints: bytes on disk and named tensors, in both directions.
 
-`open_checkpoint` maps a gpt-oss model into memory, in the Hugging Face or the original layout, and
-vouches for every tensor's name, dtype and shape; `write_checkpoint` writes the Hugging Face layout,
-completely or not at all. No conversion is ever needed: MXFP4 blocks and bfloat16 patterns are
-handed on as they lie in the files. Nothing here computes with weights, except for the definition of
-the two number formats.
+`open_checkpoint` maps a gpt-oss model into memory, in the Hugging Face or the original layout or in
+GGUF, and vouches for every tensor's name, dtype and shape; `write_checkpoint` writes the Hugging
+Face layout and `motet.checkpoint.gguf.write_gguf` GGUF, completely or not at all. No conversion is
+ever needed: blocks and bfloat16 patterns are handed on as they lie in the files. Nothing here
+computes with weights, except for the definition of the number formats.
 """
 
 from motet.checkpoint.bf16 import from_bf16, to_bf16
 from motet.checkpoint.config import ModelConfig
 from motet.checkpoint.errors import CheckpointError
 from motet.checkpoint.mxfp4 import dequantize, quantize
-from motet.checkpoint.opening import Checkpoint, open_checkpoint
-from motet.checkpoint.tensors import Tensor, TensorSpec
+from motet.checkpoint.opening import open_checkpoint
+from motet.checkpoint.tensors import Tensor, TensorSpec, TensorStream
+from motet.checkpoint.whole import Checkpoint
 from motet.checkpoint.writing import write_checkpoint
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "ModelConfig",
     "Tensor",
     "TensorSpec",
+    "TensorStream",
     "dequantize",
     "from_bf16",
     "open_checkpoint",

@@ -1,4 +1,4 @@
-"""A folder that appears complete or not at all.
+"""A folder or a file that appears complete or not at all.
 
 Files are written into a temporary sibling, flushed to the disk and renamed into place. An existing
 folder is swapped with the new one in a single step where the system can (Linux's renameat2), and by
@@ -46,6 +46,27 @@ def new_folder(path: Path, *, replace: bool, mark: str) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
+@contextmanager
+def new_file(path: Path) -> Iterator[Path]:
+    """The name of a temporary file to make, which becomes `path` on leaving, or vanishes.
+
+    Whoever makes the file flushes it. Raises CheckpointError if `path` exists or cannot be made.
+    """
+    with system_errors("write", path):
+        path = path.resolve()
+        _check_parent(path)
+        _check_absent(path)
+        temporary = path.with_name(f".{path.name}.partial-{secrets.token_hex(4)}")
+    try:
+        yield temporary
+        with system_errors("write", path):
+            _check_absent(path)
+            temporary.rename(path)
+            _flush_names(path.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
 def _flush_names(path: Path) -> None:
     """Make the names of the files in a folder durable."""
     descriptor = os.open(path, os.O_RDONLY)
@@ -56,8 +77,7 @@ def _flush_names(path: Path) -> None:
 
 
 def _check_target(path: Path, replace: bool, mark: str) -> None:
-    if not path.parent.is_dir():
-        raise CheckpointError(f"cannot write {path}: there is no folder {path.parent}, create it")
+    _check_parent(path)
     if not path.exists():
         return
     if not path.is_dir():
@@ -73,6 +93,16 @@ def _check_target(path: Path, replace: bool, mark: str) -> None:
             f"cannot replace {path}: without a {mark} it does not look like a model,"
             " choose another name"
         )
+
+
+def _check_parent(path: Path) -> None:
+    if not path.parent.is_dir():
+        raise CheckpointError(f"cannot write {path}: there is no folder {path.parent}, create it")
+
+
+def _check_absent(path: Path) -> None:
+    if path.exists():
+        raise CheckpointError(f"cannot write {path}: it exists already, choose another name")
 
 
 def _swap(temporary: Path, path: Path) -> None:

@@ -1,9 +1,11 @@
 """What a checkpoint is, whether it is whole, and what running it takes.
 
 A folder that is recognisably a model always yields a report, a damaged one too: `problem` then
-says what is wrong, and the sizes are those its config implies.
+says what is wrong, and the sizes are those its config implies. A GGUF file chooses its encodings
+itself, so there the sizes are those of its tensors, as long as it is whole.
 """
 
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,8 +14,14 @@ from motet.checkpoint.config import SLIDING, ModelConfig
 from motet.checkpoint.errors import CheckpointError, system_errors
 from motet.checkpoint.layout import Layout
 from motet.checkpoint.opening import find_model, open_checkpoint
+from motet.checkpoint.whole import Checkpoint, ModelFolder
 from motet.harmony.vocabulary import VOCABULARY_FILE
 
+_LAYOUTS: dict[Layout, str] = {
+    "huggingface": "Hugging Face",
+    "original": "original OpenAI",
+    "gguf": "GGUF (llama.cpp)",
+}
 _MEMORY_INFORMATION = Path("/proc/meminfo")
 _CONTAINER_LIMIT = Path("/sys/fs/cgroup/memory.max")
 
@@ -22,7 +30,8 @@ _CONTAINER_LIMIT = Path("/sys/fs/cgroup/memory.max")
 class CheckpointReport:
     """The result of an inspection. Sizes in bytes.
 
-    `files`: names and sizes of the weight files. `problem`: None for a checkpoint that is whole.
+    `files`: names and sizes of the weight files. `encodings`: bytes of the tensors by their dtype,
+    nothing where they cannot be opened. `problem`: None for a checkpoint that is whole.
     `memory_available`: what this machine can give without swapping; None where it does not say.
     """
 
@@ -30,6 +39,7 @@ class CheckpointReport:
     layout: Layout
     files: tuple[tuple[str, int], ...]
     config: ModelConfig
+    encodings: tuple[tuple[str, int], ...]
     cut_vocabulary: bool
     problem: str | None
     memory_available: int | None
@@ -52,7 +62,7 @@ class CheckpointReport:
     @property
     def tensor_bytes(self) -> int:
         """Bytes of the weights, on disk and mapped into memory."""
-        return sizes.tensor_bytes(self.config)
+        return sum(size for _, size in self.encodings) or sizes.tensor_bytes(self.config)
 
     def memory_needed(self, tokens: int) -> int:
         """Bytes for the mapped weights and the key-value cache of so many tokens."""
@@ -66,8 +76,9 @@ class CheckpointReport:
         return [
             ("Model", str(self.path)),
             ("Whole", "yes" if self.problem is None else f"no: {self.problem}"),
-            ("Layout", "Hugging Face" if self.layout == "huggingface" else "original OpenAI"),
+            ("Layout", _LAYOUTS[self.layout]),
             ("Files", f"{len(self.files)}, {show_bytes(sum(size for _, size in self.files))}"),
+            ("Encodings", _show_encodings(self.encodings)),
             (
                 "Parameters",
                 f"{show_count(self.parameters)}, {show_count(self.active_parameters)} active",
@@ -103,24 +114,45 @@ class CheckpointReport:
 
 
 def inspect_checkpoint(path: Path | str) -> CheckpointReport:
-    """Inspect the model in a folder. Raises CheckpointError if there is none to speak of."""
+    """Inspect the model at a path. Raises CheckpointError if there is none to speak of."""
     folder = find_model(path)
-    problem = None
+    problem, checkpoint = None, None
     try:
-        files = open_checkpoint(path).files
+        checkpoint = open_checkpoint(path)
     except CheckpointError as error:
         problem = str(error)
-        files = tuple(sorted(folder.weights.glob("*.safetensors")))
+    files = checkpoint.files if checkpoint else _weight_files(folder)
     with system_errors("read", folder.path):
         return CheckpointReport(
             path=folder.path,
             layout=folder.layout,
             files=tuple((file.name, file.stat().st_size) for file in files if file.is_file()),
             config=folder.config,
-            cut_vocabulary=(folder.path / VOCABULARY_FILE).is_file(),
+            encodings=_encodings(checkpoint) if checkpoint else (),
+            cut_vocabulary=_has_cut_vocabulary(folder, checkpoint),
             problem=problem,
             memory_available=available_memory(),
         )
+
+
+def _weight_files(folder: ModelFolder) -> tuple[Path, ...]:
+    if folder.weights.is_file():
+        return (folder.weights,)
+    return tuple(sorted(folder.weights.glob("*.safetensors")))
+
+
+def _encodings(checkpoint: Checkpoint) -> tuple[tuple[str, int], ...]:
+    """Bytes by dtype, the largest first."""
+    sizes_by_dtype: Counter[str] = Counter()
+    for tensor in checkpoint.tensors.values():
+        sizes_by_dtype[tensor.dtype] += tensor.nbytes
+    return tuple(sizes_by_dtype.most_common())
+
+
+def _has_cut_vocabulary(folder: ModelFolder, checkpoint: Checkpoint | None) -> bool:
+    if checkpoint:
+        return checkpoint.cut_vocabulary is not None
+    return (folder.path / VOCABULARY_FILE).is_file()
 
 
 def available_memory() -> int | None:
@@ -151,6 +183,10 @@ def _scaled(count: int, units: tuple[str, ...]) -> str:
     while scaled >= 999.995 and unit < len(units) - 1:
         scaled, unit = scaled / 1000, unit + 1
     return f"{scaled:.2f} {units[unit]}" if unit else f"{count} {units[0]}"
+
+
+def _show_encodings(encodings: tuple[tuple[str, int], ...]) -> str:
+    return ", ".join(f"{dtype} {show_bytes(size)}" for dtype, size in encodings) or "unknown"
 
 
 def _show_available(available: int | None, needed: int) -> str:

@@ -13,7 +13,7 @@ from motet.checkpoint.config import ModelConfig
 from motet.checkpoint.mxfp4 import BLOCK
 from motet.checkpoint.tensors import TensorSpec
 
-Layout: TypeAlias = Literal["huggingface", "original"]
+Layout: TypeAlias = Literal["huggingface", "original", "gguf"]
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,10 @@ def _original_source(config: ModelConfig, target: TensorSpec) -> Source:
 
 
 def tensor_sources(config: ModelConfig, layout: Layout) -> list[Source]:
-    """For every tensor of the model, the stored tensor (and its rows) that holds it."""
+    """For every tensor of the model, the stored tensor (and its rows) that holds it.
+
+    Of the two layouts in safetensors; `motet.checkpoint.gguf.names` is the same for GGUF.
+    """
     targets = tensor_specs(config)
     if layout == "original":
         return [_original_source(config, target) for target in targets]

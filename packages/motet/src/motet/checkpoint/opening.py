@@ -1,82 +1,40 @@
-"""Opening a checkpoint: from a folder to named, validated, memory-mapped tensors.
+"""Opening a checkpoint: from a path to named, validated, memory-mapped tensors.
 
 Every tensor's name, dtype, shape and byte range is compared with what the config demands before
 anything is returned, and no tensor data are read. Where a folder has both layouts, as the
-published ones do, the Hugging Face files are used and the two configs have to agree.
+published ones do, the Hugging Face files are used and the two configs have to agree. GGUF files
+are opened by `motet.checkpoint.gguf.opening`, and looked for where there is no config.
 """
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 
 from motet.checkpoint.config import ModelConfig, looks_original
 from motet.checkpoint.errors import CheckpointError, system_errors
+from motet.checkpoint.gguf.opening import find_gguf, is_gguf, open_gguf
 from motet.checkpoint.json_files import read_object
 from motet.checkpoint.keys import shown
 from motet.checkpoint.layout import Layout, Source, tensor_sources
 from motet.checkpoint.safetensors import SafetensorsFile
 from motet.checkpoint.tensors import Tensor
+from motet.checkpoint.whole import Checkpoint, ModelFolder
 from motet.harmony.errors import HarmonyError
-from motet.harmony.vocabulary import VOCABULARY_FILE, Vocabulary, o200k_harmony
+from motet.harmony.vocabulary import VOCABULARY_FILE, Vocabulary
 
 CONFIG_FILE = "config.json"
 INDEX_FILE = "model.safetensors.index.json"
 ORIGINAL_FOLDER = "original"
 
 
-@dataclass(frozen=True)
-class ModelFolder:
-    """A folder recognised as a model: what its config says, and where its weights lie."""
-
-    path: Path
-    weights: Path
-    layout: Layout
-    config: ModelConfig
-
-
-@dataclass(frozen=True, eq=False)
-class Checkpoint:
-    """An open, validated checkpoint.
-
-    `tensors` are under their Hugging Face names whatever the layout on disk, read-only views of
-    the files in the order of the forward pass. `tensor_bytes` is the sum of their sizes. The files
-    may be renamed or deleted while they are mapped, but not cut short: the system ends a process
-    that reads where its file no longer is (SIGBUS), and nothing in Python can catch that.
-    """
-
-    path: Path
-    layout: Layout
-    files: tuple[Path, ...]
-    config: ModelConfig
-    tensors: Mapping[str, Tensor]
-    cut_vocabulary: Vocabulary | None
-
-    @property
-    def tensor_bytes(self) -> int:
-        """Bytes of all tensors together."""
-        return sum(tensor.nbytes for tensor in self.tensors.values())
-
-    @cached_property
-    def vocabulary(self) -> Vocabulary:
-        """The model's vocabulary. Raises CheckpointError if the folder does not say which."""
-        vocabulary = self.cut_vocabulary or o200k_harmony()
-        if vocabulary.size != self.config.vocabulary_size:
-            raise CheckpointError(
-                f"{self.path}: the model has {self.config.vocabulary_size} token ids, the full"
-                f" vocabulary {vocabulary.size}, and there is no {VOCABULARY_FILE} to say which"
-                " are left: add that file"
-            )
-        return vocabulary
-
-
 def open_checkpoint(path: Path | str) -> Checkpoint:
-    """Open the model in a folder, in either layout, sharded or not.
+    """Open the model in a folder, in either layout, sharded or not, or in a GGUF file.
 
     Raises CheckpointError if there is none, or if it is not whole and consistent.
     """
     folder = find_model(path)
+    if folder.layout == "gguf":
+        return open_gguf(folder.weights)
     with system_errors("read", folder.path):
         files = _open_files(folder.weights)
         sources = tensor_sources(folder.config, folder.layout)
@@ -93,13 +51,17 @@ def open_checkpoint(path: Path | str) -> Checkpoint:
 
 
 def find_model(path: Path | str) -> ModelFolder:
-    """Recognise a model folder and read its config, without looking at the weights."""
+    """Recognise a model and read its config, without looking at the weights."""
     path = Path(path)
     with system_errors("read", path):
         if not path.exists():
             raise CheckpointError(f"{path} does not exist: pass the folder of a gpt-oss model")
+        if is_gguf(path):
+            return find_gguf(path)
         if not path.is_dir():
-            raise CheckpointError(f"{path} is a file: pass the folder that holds the model")
+            raise CheckpointError(
+                f"{path} is a file: pass the folder that holds the model, or a .gguf file"
+            )
         outer = _read_config(path / CONFIG_FILE)
         inner = _read_config(path / ORIGINAL_FOLDER / CONFIG_FILE)
         if outer and inner:
@@ -108,13 +70,15 @@ def find_model(path: Path | str) -> ModelFolder:
             return ModelFolder(path, path, *outer)
         if inner and _has_weights(path / ORIGINAL_FOLDER):
             return ModelFolder(path, path / ORIGINAL_FOLDER, *inner)
+        if any(path.glob("*.gguf")):
+            return find_gguf(path)
     if outer or inner:
         raise CheckpointError(
             f"{path} has a config but no .safetensors files beside it: download the weights too"
         )
     raise CheckpointError(
         f"{path} is not a gpt-oss model: there is no {CONFIG_FILE} in it"
-        f" and none in {ORIGINAL_FOLDER}/"
+        f" and none in {ORIGINAL_FOLDER}/, and no .gguf file either"
     )
 
 

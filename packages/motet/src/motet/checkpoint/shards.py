@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from motet.checkpoint.errors import CheckpointError
 from motet.checkpoint.keys import shown
-from motet.checkpoint.tensors import NUMPY_DTYPES, Tensor, TensorSpec
+from motet.checkpoint.tensors import NUMPY_DTYPES, Tensor, TensorSpec, TensorStream
 
 _ALIGNMENT = 64  # a cache line: vector loads from a mapped matrix should not straddle two
 
@@ -68,18 +68,16 @@ class ShardWriter:
             self.close()
             raise
 
-    def write(self, tensor: Tensor) -> None:
-        """Put one of the announced tensors into its place."""
+    def write(self, tensor: Tensor | TensorStream, written: Callable[[int], object]) -> None:
+        """Put one of the announced tensors into its place; `written` is told of its bytes."""
         spec = self._specs[tensor.name]
-        given = (tensor.dtype, tensor.shape, tensor.data.shape, tensor.data.dtype)
-        if given != (spec.dtype, spec.shape, spec.shape, NUMPY_DTYPES[spec.dtype]):
-            raise CheckpointError(
-                f"tensor {shown(tensor.name)} is {tensor.dtype} {list(tensor.shape)}"
-                f" (as {tensor.data.dtype} {list(tensor.data.shape)}), the config demands"
-                f" {spec.dtype} {list(spec.shape)}"
-            )
-        data = np.ascontiguousarray(tensor.data)
-        self._write_at(self._starts[tensor.name], data.data.cast("B"))
+        if isinstance(tensor, Tensor):
+            check_array(tensor, spec)
+        position = self._starts[tensor.name]
+        for data in checked_pieces(tensor, spec):
+            self._write_at(position, data)
+            position += len(data)
+            written(len(data))
 
     def flush(self) -> None:
         """Return once everything written is on the disk."""
@@ -90,7 +88,46 @@ class ShardWriter:
         os.close(self._descriptor)
 
     def _write_at(self, position: int, data: memoryview) -> None:
-        while data:
-            written = os.pwrite(self._descriptor, data, position)
-            data = data[written:]
-            position += written
+        write_at(self._descriptor, position, data)
+
+
+def check_array(tensor: Tensor, spec: TensorSpec) -> None:
+    """Raise CheckpointError for a tensor whose data are not what the spec says."""
+    given = (tensor.dtype, tensor.shape, tensor.data.shape, tensor.data.dtype)
+    if given != (spec.dtype, spec.shape, spec.data_shape, NUMPY_DTYPES[spec.dtype]):
+        raise CheckpointError(
+            f"tensor {shown(tensor.name)} is {tensor.dtype} {list(tensor.shape)}"
+            f" (as {tensor.data.dtype} {list(tensor.data.shape)}), the config demands"
+            f" {spec.dtype} {list(spec.shape)}"
+        )
+
+
+def checked_pieces(tensor: Tensor | TensorStream, spec: TensorSpec) -> Iterator[memoryview]:
+    """The bytes of a tensor, piece by piece. Raises CheckpointError where one does not fit."""
+    if (tensor.dtype, tensor.shape) != (spec.dtype, spec.shape):
+        raise CheckpointError(
+            f"tensor {shown(tensor.name)} is {tensor.dtype} {list(tensor.shape)},"
+            f" the config demands {spec.dtype} {list(spec.shape)}"
+        )
+    rows = 0
+    for piece in tensor.pieces():
+        rows += len(piece)
+        fits = piece.shape[1:] == spec.data_shape[1:] and rows <= spec.shape[0]
+        if not fits or piece.dtype != NUMPY_DTYPES[spec.dtype]:
+            raise CheckpointError(
+                f"tensor {shown(tensor.name)}: a piece is {piece.dtype} {list(piece.shape)} and"
+                f" ends at row {rows}, the config demands {spec.dtype} {list(spec.shape)}"
+            )
+        yield np.ascontiguousarray(piece).data.cast("B")
+    if rows != spec.shape[0]:
+        raise CheckpointError(
+            f"tensor {shown(tensor.name)} ended after {rows} of {spec.shape[0]} rows"
+        )
+
+
+def write_at(descriptor: int, position: int, data: memoryview) -> None:
+    """Write all of the bytes at a position of an open file. Raises OSError."""
+    while data:
+        written = os.pwrite(descriptor, data, position)
+        data = data[written:]
+        position += written

@@ -1,13 +1,14 @@
 """Writing a checkpoint in the Hugging Face layout: MXFP4 experts, bfloat16 for the rest.
 
 The config says what every tensor is, so the headers, the shards and the place of each tensor are
-settled before the first one arrives: tensors stream in one at a time and in any order, and the
-space is reserved at once, so that a full disk is noticed at the start and not after an hour.
+settled before the first one arrives: tensors stream in one at a time and in any order, large ones
+in pieces, and the space is reserved at once, so that a full disk is noticed at the start and not
+after an hour.
 """
 
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from motet.checkpoint.keys import shown
 from motet.checkpoint.layout import tensor_specs
 from motet.checkpoint.opening import CONFIG_FILE, INDEX_FILE
 from motet.checkpoint.shards import ShardWriter, plan_shards
-from motet.checkpoint.tensors import Tensor, TensorSpec
+from motet.checkpoint.tensors import Tensor, TensorSpec, TensorStream
 from motet.harmony.vocabulary import VOCABULARY_FILE, Vocabulary, o200k_harmony
 
 GENERATION_FILE = "generation_config.json"
@@ -29,11 +30,12 @@ SHARD_BYTES = 5_000_000_000
 def write_checkpoint(
     path: Path | str,
     config: ModelConfig,
-    tensors: Iterable[Tensor],
+    tensors: Iterable[Tensor | TensorStream],
     vocabulary: Vocabulary | None = None,
     *,
     shard_bytes: int = SHARD_BYTES,
     replace: bool = False,
+    written: Callable[[int], object] = lambda _: None,
 ) -> None:
     """Write a model folder, completely or not at all.
 
@@ -41,8 +43,9 @@ def write_checkpoint(
     `vocabulary`: a cut vocabulary is written beside the weights; without one the model has the
     full vocabulary if its size says so, and otherwise none that anybody knows of. `shard_bytes`:
     the most tensor bytes in one file, as far as single tensors allow. `replace`: take the place of
-    an existing model. Raises CheckpointError for tensors or a vocabulary that do not fit the
-    config, for a folder that may not be written, and for a full disk.
+    an existing model. `written`: told of the bytes of every piece written. Raises CheckpointError
+    for tensors or a vocabulary that do not fit the config, for a folder that may not be written,
+    and for a full disk.
     """
     path = Path(path)
     vocabulary = _known_vocabulary(path, config, vocabulary)
@@ -55,29 +58,32 @@ def write_checkpoint(
             for name, specs in shards.items():
                 writer = stack.enter_context(closing(ShardWriter(folder / name, specs)))
                 writers |= dict.fromkeys((spec.name for spec in specs), writer)
-        _write_tensors(path, tensors, writers)
+        _write_tensors(path, tensors, writers, written)
         with system_errors("write", path):
             for writer in set(writers.values()):
                 writer.flush()
 
 
 def _write_tensors(
-    path: Path, tensors: Iterable[Tensor], writers: Mapping[str, ShardWriter]
+    path: Path,
+    tensors: Iterable[Tensor | TensorStream],
+    writers: Mapping[str, ShardWriter],
+    written: Callable[[int], object],
 ) -> None:
-    written: set[str] = set()
+    done: set[str] = set()
     for tensor in tensors:
         if tensor.name not in writers:
             raise CheckpointError(
                 f"cannot write {path}: tensor {shown(tensor.name)} is not part of a model with"
                 " this config"
             )
-        if tensor.name in written:
+        if tensor.name in done:
             raise CheckpointError(f"cannot write {path}: tensor {shown(tensor.name)} came twice")
         with system_errors("write", path):
-            writers[tensor.name].write(tensor)
-        written.add(tensor.name)
+            writers[tensor.name].write(tensor, written)
+        done.add(tensor.name)
     for name in writers:
-        if name not in written:
+        if name not in done:
             raise CheckpointError(f"cannot write {path}: tensor {shown(name)} was not given")
 
 

@@ -13,7 +13,9 @@ if TYPE_CHECKING:
 
 
 def inspect(
-    path: Annotated[Path, typer.Argument(metavar="FOLDER", help="A folder with a checkpoint.")],
+    path: Annotated[
+        Path, typer.Argument(metavar="PATH", help="A folder with a checkpoint, or a GGUF file.")
+    ],
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the report as JSON, also of a broken checkpoint.")
     ] = False,
@@ -43,6 +45,7 @@ def report_json(report: "CheckpointReport") -> dict[str, Any]:
     return values | {
         "path": str(report.path),
         "files": dict(report.files),
+        "encodings": dict(report.encodings),
         "whole": report.whole,
         "parameters": report.parameters,
         "active_parameters": report.active_parameters,

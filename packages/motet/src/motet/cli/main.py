@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 
+from motet.cli.bench import bench
 from motet.cli.chat import chat
 from motet.cli.generate import generate
 from motet.cli.harmony import harmony
@@ -23,6 +24,7 @@ app.command()(chat)
 app.command()(generate)
 app.command()(inspect)
 app.add_typer(harmony, name="harmony")
+app.add_typer(bench, name="bench")
 
 
 def print_version(wanted: bool) -> None:

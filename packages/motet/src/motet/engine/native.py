@@ -150,6 +150,11 @@ def _stays(generation: Generation) -> bool:
 
 def native_model(checkpoint: Checkpoint, threads: int | None = None) -> _native.Model:
     """The native model over the checkpoint's arrays, which it keeps alive. Raises EngineError."""
+    if checkpoint.layout == "gguf":
+        raise EngineError(
+            f"the native engine cannot run GGUF files yet, {checkpoint.path} is one; use the"
+            " safetensors files of the model"
+        )
     tensors = {name: tensor.data for name, tensor in checkpoint.tensors.items()}
     try:
         return _native.Model(

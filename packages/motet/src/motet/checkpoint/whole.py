@@ -1,0 +1,68 @@
+"""The nouns of opening: a model that was recognised, and one that is open and validated."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from motet.checkpoint.config import ModelConfig
+from motet.checkpoint.errors import CheckpointError
+from motet.checkpoint.layout import Layout
+from motet.checkpoint.tensors import Tensor
+from motet.harmony.vocabulary import VOCABULARY_FILE, Vocabulary, o200k_harmony
+
+
+@dataclass(frozen=True)
+class ModelFolder:
+    """A model as it was recognised: what its config says, and where its weights lie.
+
+    `weights` is a folder, in GGUF the (first) file.
+    """
+
+    path: Path
+    weights: Path
+    layout: Layout
+    config: ModelConfig
+
+
+@dataclass(frozen=True, eq=False)
+class Checkpoint:
+    """An open, validated checkpoint.
+
+    `tensors` are under their Hugging Face names whatever the layout on disk, read-only views of
+    the files in the order of the forward pass. `tensor_bytes` is the sum of their sizes. In the
+    layouts of safetensors they are those of `tensor_specs`; GGUF keeps every tensor in an encoding
+    of the file's own choice, with the experts as `gate_proj`, `up_proj` and `down_proj` (or
+    `gate_up_proj` where the file interleaves them), each with a `_bias`.
+
+    The files may be renamed or deleted while they are mapped, but not cut short: the system ends a
+    process that reads where its file no longer is (SIGBUS), and nothing in Python can catch that.
+    """
+
+    path: Path
+    layout: Layout
+    files: tuple[Path, ...]
+    config: ModelConfig
+    tensors: Mapping[str, Tensor]
+    cut_vocabulary: Vocabulary | None
+
+    @property
+    def tensor_bytes(self) -> int:
+        """Bytes of all tensors together."""
+        return sum(tensor.nbytes for tensor in self.tensors.values())
+
+    @cached_property
+    def vocabulary(self) -> Vocabulary:
+        """The model's vocabulary. Raises CheckpointError if the model does not say which."""
+        vocabulary = self.cut_vocabulary or o200k_harmony()
+        if vocabulary.size != self.config.vocabulary_size:
+            where = (
+                "the file names none: convert the model again with its vocabulary"
+                if self.layout == "gguf"
+                else f"there is no {VOCABULARY_FILE} to say which are left: add that file"
+            )
+            raise CheckpointError(
+                f"{self.path}: the model has {self.config.vocabulary_size} token ids, the full"
+                f" vocabulary {vocabulary.size}, and {where}"
+            )
+        return vocabulary
