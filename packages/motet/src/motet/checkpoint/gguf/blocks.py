@@ -6,15 +6,13 @@ MXFP4: a scale byte as in `motet.checkpoint.mxfp4`, then 16 bytes whose low nibb
 byte. Ollama's first files (MXFP4_PAIRS) have ggml's blocks with OpenAI's nibbles.
 """
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
 from motet.checkpoint.bf16 import from_bf16
 from motet.checkpoint.errors import CheckpointError
 from motet.checkpoint.mxfp4 import BLOCK, BLOCK_BYTES, dequantize
-from motet.checkpoint.tensors import BLOCK_SIZES
+from motet.checkpoint.tensors import BLOCK_SIZES, data_shape
 
 _Q8_0_BYTES = BLOCK_SIZES["Q8_0"]
 _MXFP4_BYTES = BLOCK_SIZES["MXFP4"]
@@ -39,7 +37,7 @@ def quantize_q8_0(patterns: NDArray[np.uint16]) -> NDArray[np.uint8]:
     for start in range(0, len(source), _SLICE):
         part = slice(start, start + _SLICE)
         _quantize_slice(source[part], blocks[part])
-    return blocks.reshape(*patterns.shape[:-1], -1)
+    return blocks.reshape(data_shape("Q8_0", patterns.shape))
 
 
 def dequantize_q8_0(data: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -48,7 +46,7 @@ def dequantize_q8_0(data: NDArray[np.uint8]) -> NDArray[np.float32]:
     scales = np.ascontiguousarray(blocks[:, :2]).view("<f2").astype(np.float32)
     values = blocks[:, 2:].view(np.int8).astype(np.float32)
     values *= scales
-    return values.reshape(*data.shape[:-1], -1)
+    return values.reshape(*data.shape[:-1], data.shape[-1] // _Q8_0_BYTES * BLOCK)
 
 
 def pack_mxfp4(blocks: NDArray[np.uint8], scales: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -62,7 +60,7 @@ def pack_mxfp4(blocks: NDArray[np.uint8], scales: NDArray[np.uint8]) -> NDArray[
         odd = ((first >> _FOUR) & _LOW) | (second & _HIGH)
         _put_columns(data[start : start + _SLICE, 1::2], even)
         _put_columns(data[start : start + _SLICE, 2::2], odd)
-    return data.reshape(*scales.shape[:-1], -1)
+    return data.reshape(*scales.shape[:-1], scales.shape[-1] * _MXFP4_BYTES)
 
 
 def unpack_mxfp4(data: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:

@@ -1,12 +1,11 @@
 """Opening a gpt-oss model in GGUF: one file or a split set of them.
 
 As with the other layouts, every tensor is compared with what the metadata demand before anything
-is returned. The encodings are the file's own choice: matrices and experts may be in any of ENCODINGS,
-vectors in any float; what else ggml has (Q4_K and so on) is refused by name.
+is returned. The encodings are the file's own choice: matrices and experts may be in any of
+ENCODINGS, vectors in any float; what else ggml has (Q4_K and so on) is refused by name.
 """
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 from motet.checkpoint.config import ModelConfig
@@ -182,15 +181,12 @@ def _dtype(file: GgufFile, name: str, matrix: bool) -> Dtype:
 
 
 def _check_unexpected(config: ModelConfig, stored: dict[str, GgufFile], used: set[str]) -> None:
-    for name in _unexpected(stored, used):
+    if unexpected := [name for name in stored if name not in used]:
+        name = unexpected[0]
         raise CheckpointError(
             f"{stored[name].path}: tensor {shown(name)} is not part of a gpt-oss model with this"
             f" metadata ({config.layers} layers); the two do not belong together"
         )
-
-
-def _unexpected(stored: dict[str, GgufFile], used: set[str]) -> Iterator[str]:
-    return (name for name in stored if name not in used)
 
 
 def _cut_vocabulary(file: GgufFile, config: ModelConfig) -> Vocabulary | None:

@@ -52,7 +52,7 @@ def cut_vocabulary(metadata: Mapping[str, Any], size: int) -> Vocabulary | None:
         for name, token in full.special.items():
             if tokens[token] != f"<|{name}|>":
                 raise CheckpointError(
-                    f"{TOKENS}: token {token} is {shown(tokens[token])}, in gpt-oss it is <|{name}|>"
+                    f"{TOKENS}: token {token} is {shown(tokens[token])}, it has to be <|{name}|>"
                 )
         return None
     ranks = {token: rank for rank, token in enumerate(o200k_tokens())}
