@@ -10,7 +10,7 @@ import os
 import secrets
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from motet.checkpoint.errors import CheckpointError, system_errors
@@ -64,7 +64,8 @@ def new_file(path: Path) -> Iterator[Path]:
             temporary.rename(path)
             _flush_names(path.parent)
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # gone already, or was never possible
+            temporary.unlink()
 
 
 def _flush_names(path: Path) -> None:

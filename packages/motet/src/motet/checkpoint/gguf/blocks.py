@@ -93,8 +93,9 @@ def _quantize_slice(patterns: NDArray[np.uint16], blocks: NDArray[np.uint8]) -> 
     steps = peaks / _LARGEST_Q8
     with np.errstate(over="ignore", divide="ignore"):
         scales = steps.astype("<f2")
-        inverses = np.where(steps == 0, np.float32(0), np.float32(1) / steps)
-    if not (np.isfinite(scales).all() and np.isfinite(inverses).all()):
+        inverses = np.float32(1) / steps
+    inverses[~np.isfinite(inverses)] = 0  # of zeros, and of what float16 rounds to zero by far
+    if not np.isfinite(scales).all():
         raise CheckpointError(
             "cannot quantise to Q8_0: the values contain an infinity or a NaN, or are out of the"
             " range of float16"

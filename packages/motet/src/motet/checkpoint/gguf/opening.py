@@ -43,9 +43,10 @@ def is_gguf(path: Path) -> bool:
 
 def find_gguf(path: Path) -> ModelFolder:
     """Recognise the model in a file, or in a folder with exactly one. Raises CheckpointError."""
-    first = _parts(_only_file(path))[0]
-    file = GgufFile(first)
-    return ModelFolder(path, first, "gguf", _config(file))
+    parts = _parts(_only_file(path))
+    file = GgufFile(parts[0])
+    _check_part(file, 0, len(parts))
+    return ModelFolder(path, parts[0], "gguf", _config(file))
 
 
 def open_gguf(path: Path) -> Checkpoint:
@@ -55,7 +56,8 @@ def open_gguf(path: Path) -> Checkpoint:
     """
     with system_errors("read", path):
         files = [GgufFile(part) for part in _parts(path)]
-    _check_split(files)
+    for number, file in enumerate(files):
+        _check_part(file, number, len(files))
     config = _config(files[0])
     stored = _stored_in(files)
     tensors: dict[str, Tensor] = {}
@@ -106,18 +108,18 @@ def _parts(path: Path) -> list[Path]:
     return parts
 
 
-def _check_split(files: list[GgufFile]) -> None:
-    for number, file in enumerate(files):
-        keys = Keys(file.metadata)
-        try:
-            said = (keys.integer("split.no", default=0), keys.integer("split.count", default=1))
-        except CheckpointError as error:
-            raise CheckpointError(f"{file.path}: {error}; download it again") from error
-        if said != (number, len(files)):
-            raise CheckpointError(
-                f"{file.path}: it says that it is part {said[0] + 1} of {said[1]}, its name and"
-                f" neighbours say {number + 1} of {len(files)}; download the set again"
-            )
+def _check_part(file: GgufFile, number: int, count: int) -> None:
+    """Whether a file says of itself what its name says."""
+    keys = Keys(file.metadata)
+    try:
+        said = (keys.integer("split.no", default=0), keys.integer("split.count", default=1))
+    except CheckpointError as error:
+        raise CheckpointError(f"{file.path}: {error}; download it again") from error
+    if said != (number, count):
+        raise CheckpointError(
+            f"{file.path}: it says that it is part {said[0] + 1} of {said[1]}, its name and"
+            f" neighbours say {number + 1} of {count}; download the set again"
+        )
 
 
 def _config(file: GgufFile) -> ModelConfig:
