@@ -1,4 +1,4 @@
-"""Opening a model for the command line: a folder in, an engine with its defaults out.
+"""Opening a model for the command line: a path in, an engine with its defaults out.
 
 The one place that decides what a person gets who sets nothing: the embedded nano model runs
 greedily, because it was trained to be exact and not to be varied; every other model runs at
@@ -22,8 +22,8 @@ NANO_SKILLS = (
 
 
 def open_model(folder: Path | None) -> Model:
-    """Open the checkpoint in a folder, or the embedded nano model for None."""
-    if folder and not folder.is_dir():
+    """Open the checkpoint in a folder or GGUF file, or the embedded nano model for None."""
+    if folder and not folder.exists():
         raise InputError(
             f"{folder} is not a folder here, and Motet cannot download models yet: "
             "give --model a folder that holds a checkpoint."

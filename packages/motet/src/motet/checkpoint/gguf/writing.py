@@ -65,22 +65,19 @@ def write_gguf(
             f" {config.vocabulary_size}"
         )
     specs = gguf_specs(config)
-    metadata = _metadata(path, config, vocabulary, name or path.stem)
-    head, starts, end = _layout(metadata, specs, llama_names(config))
-    with (
-        new_file(path) as temporary,
-        system_errors("write", path),
-        closing(_Out(temporary, end)) as out,
-    ):
-        out.write(0, memoryview(head))
-        for spec in specs:
-            position = starts[spec.name]
-            stream = gguf_stream(spec.name, spec.shape, tensors)
-            for data in checked_pieces(stream, spec):
-                out.write(position, data)
-                position += len(data)
-                written(len(data))
-        out.flush()
+    with new_file(path) as temporary:
+        metadata = _metadata(path, config, vocabulary, name or path.stem)
+        head, starts, end = _layout(metadata, specs, llama_names(config))
+        with system_errors("write", path), closing(_Out(temporary, end)) as out:
+            out.write(0, memoryview(head))
+            for spec in specs:
+                position = starts[spec.name]
+                stream = gguf_stream(spec.name, spec.shape, tensors)
+                for data in checked_pieces(stream, spec):
+                    out.write(position, data)
+                    position += len(data)
+                    written(len(data))
+            out.flush()
 
 
 class _Out:
