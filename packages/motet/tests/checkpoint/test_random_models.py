@@ -5,7 +5,7 @@ from checkpoint_files import small_config
 
 from motet.checkpoint import dequantize, from_bf16
 from motet.checkpoint.layout import tensor_specs
-from motet.checkpoint.random import random_tensors
+from motet.checkpoint.random import random_streams, random_tensors
 
 CONFIG = small_config(hidden_size=128, intermediate_size=96, experts=8)
 
@@ -38,3 +38,19 @@ def test_matrices_keep_the_size_of_what_they_multiply() -> None:
             continue
         gain = values.std() * values.shape[-1] ** 0.5
         assert 0.6 < gain < 1.8, name
+
+
+def test_streams_begin_anew() -> None:
+    for stream, tensor in zip(random_streams(CONFIG, 5), random_tensors(CONFIG, 5), strict=True):
+        for _ in range(2):
+            assert np.array_equal(np.concatenate(list(stream.pieces())), tensor.data)
+
+
+def test_matrices_are_not_all_alike() -> None:
+    """Signs and magnitudes are spread: no value makes up more than a part of a matrix."""
+    for tensor in random_tensors(CONFIG, seed=0):
+        if tensor.name.endswith("proj.weight"):
+            values = from_bf16(tensor.data)
+            assert abs(values.mean()) < 0.1 * values.std()
+            assert len(np.unique(values)) > 500
+            assert np.abs(values).max() < 3 * values.std()

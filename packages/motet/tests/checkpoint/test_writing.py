@@ -15,8 +15,17 @@ import numpy as np
 import pytest
 from checkpoint_files import small_config
 
-from motet.checkpoint import CheckpointError, Tensor, atomic, open_checkpoint, write_checkpoint
+from motet.checkpoint import (
+    CheckpointError,
+    Tensor,
+    TensorStream,
+    atomic,
+    open_checkpoint,
+    write_checkpoint,
+)
+from motet.checkpoint import tensors as tensors_module
 from motet.checkpoint.random import random_tensors
+from motet.checkpoint.tensors import Dtype
 from motet.harmony.vocabulary import VOCABULARY_FILE, o200k_harmony
 
 CONFIG = small_config()
@@ -27,7 +36,9 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
-def assert_refused(folder: Path, tensors: list[Tensor], reason: str, **options: bool) -> None:
+def assert_refused(
+    folder: Path, tensors: list[Tensor | TensorStream] | list[Tensor], reason: str, **options: bool
+) -> None:
     """The write fails for that reason and leaves the surroundings as they were."""
     before = sorted(folder.parent.rglob("*"))
     with pytest.raises(CheckpointError) as caught:
@@ -119,7 +130,37 @@ def test_permissions_follow_the_umask(tmp_path: Path) -> None:
     assert stat.S_IMODE((tmp_path / "model").stat().st_mode) == 0o750
 
 
+def test_streams_of_small_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tensors_module, "PIECE_BYTES", 1_000)
+    pieces = list(TENSORS[0].pieces())
+    assert len(pieces) == -(-300 * 128 // 896)  # seven rows of 128 bytes
+    assert np.array_equal(np.concatenate(pieces), TENSORS[0].data)
+    sizes: list[int] = []
+    streams = (TensorStream(t.name, t.dtype, t.shape, t.pieces) for t in TENSORS)
+    write_checkpoint(tmp_path / "model", CONFIG, streams, written=sizes.append)
+    assert_is_the_random_model(tmp_path / "model")
+    assert sum(sizes) == sum(tensor.nbytes for tensor in TENSORS)
+    # One expert of a fused matrix is the largest piece.
+    assert max(sizes) == max(1_000, 64 * 2 * 16)
+
+
 # What is refused
+
+
+def test_streams_that_do_not_fit(tmp_path: Path) -> None:
+    norm = next(tensor for tensor in TENSORS if tensor.name == "model.norm.weight")
+    others = [tensor for tensor in TENSORS if tensor is not norm]
+
+    def refused(reason: str, *pieces: np.ndarray, dtype: Dtype = "BF16") -> None:
+        stream = TensorStream(norm.name, dtype, norm.shape, lambda: iter(pieces))
+        assert_refused(tmp_path / "model", [*others, stream], reason)
+
+    row = np.zeros(40, np.uint16)
+    refused("'model.norm.weight' ended after 40 of 64 rows", row)
+    refused("a piece is uint16 [40] and ends at row 80", row, row)
+    refused("a piece is uint16 [2, 32]", row.reshape(2, 20)[:, :1].repeat(32, axis=1))
+    refused("a piece is float32 [64]", np.zeros(64, np.float32))
+    refused("is F32 [64], the config demands BF16 [64]", row, dtype="F32")
 
 
 def test_tensors_that_do_not_fit(tmp_path: Path) -> None:

@@ -33,7 +33,7 @@ BLOCK_VALUES = 32
 BLOCK_SIZES = {"Q8_0": 34, "MXFP4": 17, "MXFP4_PAIRS": 17}
 """Bytes of a block. MXFP4_PAIRS is Ollama's first MXFP4: ggml's with the nibbles of OpenAI's."""
 
-PIECE_BYTES = 1 << 23  # of the rows in one piece of a stream
+PIECE_BYTES = 1 << 20  # of the rows in one piece of a stream
 
 
 def data_shape(dtype: str, shape: tuple[int, ...]) -> tuple[int, ...]:
