@@ -12,7 +12,7 @@ from pathlib import Path
 
 from motet.checkpoint.config import ModelConfig, looks_original
 from motet.checkpoint.errors import CheckpointError, system_errors
-from motet.checkpoint.gguf.opening import find_gguf, is_gguf, open_gguf
+from motet.checkpoint.gguf.opening import find_gguf, is_gguf, only_gguf, open_gguf
 from motet.checkpoint.json_files import read_object
 from motet.checkpoint.keys import shown
 from motet.checkpoint.layout import Layout, Source, tensor_sources
@@ -32,9 +32,10 @@ def open_checkpoint(path: Path | str) -> Checkpoint:
 
     Raises CheckpointError if there is none, or if it is not whole and consistent.
     """
+    path = Path(path)
+    if file := _gguf_at(path):
+        return open_gguf(file)
     folder = find_model(path)
-    if folder.layout == "gguf":
-        return open_gguf(folder.weights)
     with system_errors("read", folder.path):
         files = _open_files(folder.weights)
         sources = tensor_sources(folder.config, folder.layout)
@@ -56,8 +57,8 @@ def find_model(path: Path | str) -> ModelFolder:
     with system_errors("read", path):
         if not path.exists():
             raise CheckpointError(f"{path} does not exist: pass the folder of a gpt-oss model")
-        if is_gguf(path):
-            return find_gguf(path)
+        if file := _gguf_at(path):
+            return find_gguf(file)
         if not path.is_dir():
             raise CheckpointError(
                 f"{path} is a file: pass the folder that holds the model, or a .gguf file"
@@ -70,8 +71,6 @@ def find_model(path: Path | str) -> ModelFolder:
             return ModelFolder(path, path, *outer)
         if inner and _has_weights(path / ORIGINAL_FOLDER):
             return ModelFolder(path, path / ORIGINAL_FOLDER, *inner)
-        if any(path.glob("*.gguf")):
-            return find_gguf(path)
     if outer or inner:
         raise CheckpointError(
             f"{path} has a config but no .safetensors files beside it: download the weights too"
@@ -80,6 +79,16 @@ def find_model(path: Path | str) -> ModelFolder:
         f"{path} is not a gpt-oss model: there is no {CONFIG_FILE} in it"
         f" and none in {ORIGINAL_FOLDER}/, and no .gguf file either"
     )
+
+
+def _gguf_at(path: Path) -> Path | None:
+    """The GGUF file that a path means: itself, or the one in a folder without safetensors."""
+    with system_errors("read", path):
+        if is_gguf(path):
+            return path
+        if not path.is_dir() or _has_weights(path) or _has_weights(path / ORIGINAL_FOLDER):
+            return None
+        return only_gguf(path)
 
 
 def _read_config(path: Path) -> tuple[Layout, ModelConfig] | None:

@@ -1,7 +1,6 @@
 """Safetensors files to be written: what each will hold, and writing tensors into their places."""
 
 import json
-import os
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ import numpy as np
 
 from motet.checkpoint.errors import CheckpointError
 from motet.checkpoint.keys import shown
+from motet.checkpoint.reserved import ReservedFile
 from motet.checkpoint.tensors import NUMPY_DTYPES, Tensor, TensorSpec, TensorStream
 
 _ALIGNMENT = 64  # a cache line: vector loads from a mapped matrix should not straddle two
@@ -59,11 +59,9 @@ class ShardWriter:
             spec.name: len(prefix) + header[spec.name]["data_offsets"][0] for spec in ordered
         }
         self._specs = {spec.name: spec for spec in ordered}
-        self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+        self._file = ReservedFile(path, len(prefix) + position)
         try:
-            if hasattr(os, "posix_fallocate"):
-                os.posix_fallocate(self._descriptor, 0, len(prefix) + position)
-            self._write_at(0, memoryview(prefix))
+            self._file.write(0, memoryview(prefix))
         except OSError:
             self.close()
             raise
@@ -75,20 +73,17 @@ class ShardWriter:
             check_array(tensor, spec)
         position = self._starts[tensor.name]
         for data in checked_pieces(tensor, spec):
-            self._write_at(position, data)
+            self._file.write(position, data)
             position += len(data)
             written(len(data))
 
     def flush(self) -> None:
         """Return once everything written is on the disk."""
-        os.fsync(self._descriptor)
+        self._file.flush()
 
     def close(self) -> None:
         """Let go of the file."""
-        os.close(self._descriptor)
-
-    def _write_at(self, position: int, data: memoryview) -> None:
-        write_at(self._descriptor, position, data)
+        self._file.close()
 
 
 def check_array(tensor: Tensor, spec: TensorSpec) -> None:
@@ -123,11 +118,3 @@ def checked_pieces(tensor: Tensor | TensorStream, spec: TensorSpec) -> Iterator[
         raise CheckpointError(
             f"tensor {shown(tensor.name)} ended after {rows} of {spec.shape[0]} rows"
         )
-
-
-def write_at(descriptor: int, position: int, data: memoryview) -> None:
-    """Write all of the bytes at a position of an open file. Raises OSError."""
-    while data:
-        written = os.pwrite(descriptor, data, position)
-        data = data[written:]
-        position += written

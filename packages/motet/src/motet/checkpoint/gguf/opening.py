@@ -41,9 +41,23 @@ def is_gguf(path: Path) -> bool:
         return file.read(len(MAGIC)) == MAGIC
 
 
+def only_gguf(folder: Path) -> Path | None:
+    """The file, or the first of a split set, that is the one model in a folder in GGUF.
+
+    Raises CheckpointError if there are several.
+    """
+    files = sorted(folder.glob(f"*{SUFFIX}"))
+    if len({_parts(file)[0] for file in files}) > 1:
+        raise CheckpointError(
+            f"{folder} has more than one GGUF model, such as {files[0].name} and {files[-1].name}:"
+            " pass the file that is meant"
+        )
+    return files[0] if files else None
+
+
 def find_gguf(path: Path) -> ModelFolder:
-    """Recognise the model in a file, or in a folder with exactly one. Raises CheckpointError."""
-    parts = _parts(_only_file(path))
+    """Recognise the model in a file, without looking at its tensors. Raises CheckpointError."""
+    parts = _parts(path)
     file = GgufFile(parts[0])
     _check_part(file, 0, len(parts))
     return ModelFolder(path, parts[0], "gguf", _config(file))
@@ -75,19 +89,6 @@ def open_gguf(path: Path) -> Checkpoint:
         tensors=tensors,
         cut_vocabulary=_cut_vocabulary(files[0], config),
     )
-
-
-def _only_file(path: Path) -> Path:
-    if not path.is_dir():
-        return path
-    files = sorted(path.glob(f"*{SUFFIX}"))
-    firsts = {_parts(file)[0] for file in files}
-    if len(firsts) > 1:
-        raise CheckpointError(
-            f"{path} has more than one GGUF model, such as {files[0].name} and {files[-1].name}:"
-            " pass the file that is meant"
-        )
-    return files[0]
 
 
 def _parts(path: Path) -> list[Path]:

@@ -6,7 +6,6 @@ file is settled before the first tensor, the space is reserved at once, tensors 
 pieces, and the file appears when it is complete or not at all.
 """
 
-import os
 import struct
 from collections.abc import Callable, Mapping
 from contextlib import closing
@@ -21,7 +20,8 @@ from motet.checkpoint.gguf.conversion import Named, gguf_dtype, gguf_stream
 from motet.checkpoint.gguf.file import DEFAULT_ALIGNMENT, GGML_TYPES, MAGIC
 from motet.checkpoint.gguf.names import llama_names, wanted_tensors
 from motet.checkpoint.gguf.vocabulary import tokenizer_metadata
-from motet.checkpoint.shards import checked_pieces, write_at
+from motet.checkpoint.reserved import ReservedFile
+from motet.checkpoint.shards import checked_pieces
 from motet.checkpoint.tensors import TensorSpec
 from motet.harmony.vocabulary import Vocabulary
 
@@ -68,7 +68,7 @@ def write_gguf(
     with new_file(path) as temporary:
         metadata = _metadata(path, config, vocabulary, name or path.stem)
         head, starts, end = _layout(metadata, specs, llama_names(config))
-        with system_errors("write", path), closing(_Out(temporary, end)) as out:
+        with system_errors("write", path), closing(ReservedFile(temporary, end)) as out:
             out.write(0, memoryview(head))
             for spec in specs:
                 position = starts[spec.name]
@@ -78,30 +78,6 @@ def write_gguf(
                     position += len(data)
                     written(len(data))
             out.flush()
-
-
-class _Out:
-    """A file whose space is reserved. Raises OSError."""
-
-    def __init__(self, path: Path, size: int) -> None:
-        self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
-        try:
-            if hasattr(os, "posix_fallocate"):
-                os.posix_fallocate(self._descriptor, 0, size)
-            else:
-                os.ftruncate(self._descriptor, size)
-        except OSError:
-            self.close()
-            raise
-
-    def write(self, position: int, data: memoryview) -> None:
-        write_at(self._descriptor, position, data)
-
-    def flush(self) -> None:
-        os.fsync(self._descriptor)
-
-    def close(self) -> None:
-        os.close(self._descriptor)
 
 
 def _metadata(
