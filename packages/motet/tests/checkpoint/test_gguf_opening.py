@@ -299,6 +299,61 @@ def test_metadata_that_contradict(
     assert reason in str(caught.value)
 
 
+KEYS = [
+    "block_count",
+    "context_length",
+    "embedding_length",
+    "feed_forward_length",
+    "expert_feed_forward_length",
+    "expert_count",
+    "attention.head_count",
+    "attention.head_count_kv",
+    "attention.key_length",
+    "attention.value_length",
+    "attention.layer_norm_rms_epsilon",
+    "attention.sliding_window",
+    "rope.freq_base",
+    "rope.scaling.type",
+    "rope.scaling.attn_factor",
+    "rope.scaling.factor",
+    "vocab_size",
+]
+FLOATS = {  # a large number is as good as any here
+    "gpt-oss.attention.layer_norm_rms_epsilon",
+    "gpt-oss.rope.freq_base",
+    "gpt-oss.rope.scaling.factor",
+}
+
+
+@pytest.mark.parametrize("key", [*(f"gpt-oss.{key}" for key in KEYS), "general.architecture"])
+def test_metadata_of_other_kinds(tmp_path: Path, key: str) -> None:
+    values: list[Callable[[gguf.GGUFWriter], Any]] = [
+        lambda writer: writer.add_array(key, [1, 2]),
+        lambda writer: writer.add_array(key, ["1"]),
+        lambda writer: writer.add_string(key, "1\n"),
+        lambda writer: writer.add_float32(key, float("nan")),
+        lambda writer: writer.add_float64(key, 1e300),
+        lambda writer: writer.add_uint64(key, 0 if key in FLOATS else 2**64 - 1),
+        lambda writer: writer.add_int32(key, -1),
+        lambda writer: writer.add_bool(key, True),
+    ]
+    for adjust in values:
+        model = write_gguf_file(tmp_path / "model.gguf", TENSORS, adjust=adjust)
+        with pytest.raises(CheckpointError) as caught:
+            open_checkpoint(model)
+        assert str(caught.value).startswith(f"{model}: ")
+        assert "\n" not in str(caught.value)
+
+
+def test_tokens_of_another_kind_name_no_vocabulary(tmp_path: Path) -> None:
+    model = write_gguf_file(
+        tmp_path / "model.gguf",
+        TENSORS,
+        adjust=lambda writer: writer.add_uint32("tokenizer.ggml.tokens", 300),
+    )
+    assert open_checkpoint(model).cut_vocabulary is None
+
+
 def test_a_model_of_another_depth(tmp_path: Path) -> None:
     for layers, reason in ((1, "is not part of"), (3, "'blk.2.attn_norm.weight' is missing")):
         config = small_config(layers=layers)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from processes import motet
+from processes import COMMAND, Terminal, motet
 
 from motet.checkpoint import ModelConfig, open_checkpoint, published
 from motet.checkpoint.gguf import huggingface_tensors
@@ -34,6 +34,16 @@ def test_a_converted_model(
         if tensor.dtype != "F32":
             assert np.array_equal(tensor.data, original.tensors[tensor.name].data), tensor.name
     assert [path.name for path in converted.parent.iterdir()] == ["model.gguf"]
+
+
+def test_the_progress_in_a_terminal(random_model: Path, tmp_path: Path) -> None:
+    target = tmp_path / "model.gguf"
+    command = [*COMMAND, "bench", "convert", str(random_model), str(target)]
+    with Terminal(command) as terminal:
+        terminal.wait_for("Writing")
+        terminal.wait_for("Wrote")
+        assert terminal.leave() == 0
+    assert target.is_file()
 
 
 def test_inspecting_it(converted: Path) -> None:

@@ -16,10 +16,14 @@ from motet.checkpoint.errors import CheckpointError
 from motet.checkpoint.keys import Keys, shown
 
 ARCHITECTURE = "gpt-oss"
-OLLAMA_ARCHITECTURE = "gptoss"
+
+_ARCHITECTURES = (ARCHITECTURE, "gptoss")  # the second is Ollama's
+
+TOKENS = "tokenizer.ggml.tokens"
 
 _SWIGLU_LIMIT = 7.0
 _BETA_FAST, _BETA_SLOW = 32.0, 1.0  # llama.cpp's defaults, which it does not write
+_LONGEST_LIST = 1_001  # one more than there may be layers
 
 
 def config_from_metadata(metadata: Mapping[str, Any], embedding_rows: int) -> ModelConfig:
@@ -28,19 +32,19 @@ def config_from_metadata(metadata: Mapping[str, Any], embedding_rows: int) -> Mo
     Raises CheckpointError naming the key.
     """
     architecture = metadata.get("general.architecture")
-    if architecture not in (ARCHITECTURE, OLLAMA_ARCHITECTURE):
+    if not isinstance(architecture, str) or architecture not in _ARCHITECTURES:
         raise CheckpointError(
             f"general.architecture is {shown(architecture)}, it has to be {ARCHITECTURE}:"
             " Motet runs gpt-oss models only"
         )
     prefix = f"{architecture}."
     values = {
-        key.removeprefix(prefix): _shortest(value)
+        key.removeprefix(prefix): _plain(value)
         for key, value in metadata.items()
         if key.startswith(prefix)
     }
-    if "tokenizer.ggml.tokens" in metadata:
-        values["(number of tokenizer.ggml.tokens)"] = len(metadata["tokenizer.ggml.tokens"])
+    if isinstance(tokens := metadata.get(TOKENS), list):
+        values[f"(number of {TOKENS})"] = len(tokens)
     keys = Keys(values, prefix)
     keys.expect("rope.scaling.type", "yarn", default="yarn")
     for name in ("attn_factor", "yarn_attn_factor", "yarn_ext_factor"):
@@ -55,9 +59,7 @@ def config_from_metadata(metadata: Mapping[str, Any], embedding_rows: int) -> Mo
         attention_heads=keys.integer("attention.head_count"),
         key_value_heads=keys.integer("attention.head_count_kv"),
         head_dim=keys.integer("attention.key_length", "attention.value_length"),
-        vocabulary_size=keys.integer(
-            "vocab_size", "(number of tokenizer.ggml.tokens)", default=embedding_rows
-        ),
+        vocabulary_size=keys.integer("vocab_size", f"(number of {TOKENS})", default=embedding_rows),
         sliding_window=keys.integer("attention.sliding_window"),
         layer_types=_layer_types(keys, layers),
         rope_theta=keys.number("rope.freq_base"),
@@ -108,13 +110,15 @@ def _layer_types(keys: Keys, layers: int) -> tuple[str, ...]:
     """Alternating, unless a key says otherwise: a period of 2, or whether each layer slides."""
     name = "attention.sliding_window_pattern"
     pattern = keys.value(name, default=2)
-    alternating = alternating_layers(min(max(layers, 0), 1_000))  # ModelConfig has the last word
-    if isinstance(pattern, np.ndarray):
-        return tuple(SLIDING if slides else FULL for slides in pattern[:1_001].tolist())
+    if isinstance(pattern, list):
+        return tuple(SLIDING if slides else FULL for slides in pattern)
     keys.expect(name, 2, default=2)
-    return alternating
+    return alternating_layers(min(max(layers, 0), _LONGEST_LIST))  # ModelConfig has the last word
 
 
-def _shortest(value: Any) -> Any:
+def _plain(value: Any) -> Any:
+    """A value as JSON would have it, floats as the shortest decimal numbers."""
+    if isinstance(value, np.ndarray):
+        return value[:_LONGEST_LIST].tolist()
     with np.errstate(over="ignore"):
         return float(str(np.float32(value))) if isinstance(value, float) else value

@@ -10,12 +10,11 @@ from itertools import chain
 from typing import Any
 
 from motet.checkpoint.errors import CheckpointError
+from motet.checkpoint.gguf.config import TOKENS
 from motet.checkpoint.keys import shown
 from motet.harmony.errors import HarmonyError
 from motet.harmony.ranks import o200k_tokens
 from motet.harmony.vocabulary import Vocabulary, o200k_harmony
-
-TOKENS = "tokenizer.ggml.tokens"
 
 _NORMAL, _CONTROL = 1, 3
 
