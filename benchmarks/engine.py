@@ -30,7 +30,9 @@ class Motet:
     """Prompt and greedy continuation through the native model."""
 
     def __init__(self) -> None:
-        self.model = native_model(open_checkpoint(embedded_nano_path()), PROCESSORS)
+        self.model = native_model(
+            open_checkpoint(embedded_nano_path()), precision="fast", threads=PROCESSORS
+        )
 
     def run(self, prompts: np.ndarray) -> tuple[float, float]:
         """Seconds for the prompts [sequences, tokens] and for the new tokens."""

@@ -4,6 +4,7 @@
 // global interpreter lock.
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
+#include <nanobind/stl/pair.h>
 #include <nanobind/stl/shared_ptr.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/tuple.h>
@@ -13,9 +14,11 @@
 #include <stdexcept>
 #include <string>
 #include <tuple>
+#include <unordered_map>
 #include <utility>
 #include <vector>
 
+#include "kernel_bindings.hpp"
 #include "model/model.hpp"
 
 namespace nb = nanobind;
@@ -28,12 +31,35 @@ using Tokens = nb::ndarray<const int32_t, nb::ndim<1>, nb::c_contig, nb::device:
 using Logits = nb::ndarray<nb::numpy, float, nb::ndim<2>>;
 using Item = std::tuple<std::shared_ptr<motet::Sequence>, Tokens, size_t>;
 
-motet::TensorView view(const std::string& name, const Buffer& buffer) {
-    motet::TensorView result{motet::TensorView::Type::u8, {}, buffer.data()};
-    if (buffer.dtype() == nb::dtype<uint16_t>())
-        result.type = motet::TensorView::Type::bf16;
-    else if (buffer.dtype() != nb::dtype<uint8_t>())
-        throw std::invalid_argument("the tensor " + name + " must be uint8 or uint16 (bf16 bits)");
+struct Encoding {
+    motet::TensorView::Type type;
+    nb::dlpack::dtype element;  // of the array that holds it
+};
+
+const Encoding& encoding(const std::string& name, const std::string& dtype) {
+    using Type = motet::TensorView::Type;
+    constexpr nb::dlpack::dtype half{static_cast<uint8_t>(nb::dlpack::dtype_code::Float), 16, 1};
+    static const std::unordered_map<std::string, Encoding> encodings = {
+        {"BF16", {Type::bf16, nb::dtype<uint16_t>()}},
+        {"U8", {Type::u8, nb::dtype<uint8_t>()}},
+        {"F16", {Type::float16, half}},
+        {"F32", {Type::float32, nb::dtype<float>()}},
+        {"Q8_0", {Type::q8_0, nb::dtype<uint8_t>()}},
+        {"MXFP4", {Type::mxfp4, nb::dtype<uint8_t>()}},
+        {"MXFP4_PAIRS", {Type::mxfp4_pairs, nb::dtype<uint8_t>()}},
+    };
+    const auto found = encodings.find(dtype);
+    if (found == encodings.end())
+        throw std::invalid_argument("the tensor " + name + " has the unknown dtype " + dtype);
+    return found->second;
+}
+
+motet::TensorView view(const std::string& name, const std::string& dtype, const Buffer& buffer) {
+    const Encoding& how = encoding(name, dtype);
+    if (buffer.dtype() != how.element)
+        throw std::invalid_argument("the tensor " + name + " is " + dtype +
+                                    ", but its array is of another type");
+    motet::TensorView result{how.type, {}, buffer.data()};
     for (size_t i = 0; i < buffer.ndim(); ++i) result.shape.push_back(buffer.shape(i));
     return result;
 }
@@ -43,17 +69,20 @@ struct BoundModel {
     std::vector<Buffer> buffers;
     std::unique_ptr<motet::Model> model;
 
-    BoundModel(const motet::Config& config, const nb::dict& tensors, size_t threads) {
+    BoundModel(const motet::Config& config, const nb::dict& tensors, bool fast, size_t threads) {
         motet::TensorViews views;
         for (const auto& [key, value] : tensors) {
             const std::string name = nb::str(key).c_str();
+            const auto [dtype, array] = nb::cast<std::pair<std::string, nb::object>>(value);
             Buffer buffer;
-            if (!nb::try_cast(value, buffer, false))
+            if (!nb::try_cast(array, buffer, false))
                 throw std::invalid_argument("the tensor " + name + " is not a contiguous array");
             buffers.push_back(std::move(buffer));
-            views.emplace(name, view(name, buffers.back()));
+            views.emplace(name, view(name, dtype, buffers.back()));
         }
-        model = std::make_unique<motet::Model>(config, views, threads);
+        const auto precision = fast ? motet::Precision::fast : motet::Precision::exact;
+        const nb::gil_scoped_release unlocked;
+        model = std::make_unique<motet::Model>(config, views, precision, threads);
     }
 
     Logits step(const std::vector<Item>& batch) {
@@ -122,16 +151,21 @@ NB_MODULE(_native, module) {
 
     nb::class_<motet::Sequence>(module, "Sequence")
         .def_prop_ro("length", &motet::Sequence::length)
-        .def("clear", &motet::Sequence::clear);
+        .def("clear", &motet::Sequence::clear)
+        .def("skip", &motet::Sequence::skip, "count"_a);
 
     nb::class_<BoundModel>(module, "Model")
-        .def(nb::init<const motet::Config&, const nb::dict&, size_t>(), "config"_a, "tensors"_a,
-             "threads"_a)
+        .def(nb::init<const motet::Config&, const nb::dict&, bool, size_t>(), "config"_a,
+             "tensors"_a, "fast"_a, "threads"_a)
         .def_prop_ro("threads", [](const BoundModel& self) { return self.model->threads(); })
         .def_prop_ro("instruction_set",
                      [](const BoundModel& self) { return self.model->instruction_set(); })
+        .def_prop_ro("derived_bytes",
+                     [](const BoundModel& self) { return self.model->derived_bytes(); })
         .def_prop_ro("cache_bytes",
                      [](const BoundModel& self) { return self.model->cache_bytes(); })
         .def("sequence", [](const BoundModel& self) { return self.model->sequence(); })
         .def("step", &BoundModel::step, "batch"_a);
+
+    motet::bind_kernels(module);
 }

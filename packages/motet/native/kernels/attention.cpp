@@ -112,7 +112,7 @@ void attend(const AttentionJob& job, size_t first_head) {
 
     Softmax<Heads> state;
     for (int h = 0; h < Heads; ++h) {
-        state.peak[h] = job.sinks[first_head + h].value();
+        state.peak[h] = job.sinks[first_head + h];
         state.total[h] = 1.0f;
         for (size_t d = 0; d < stride; ++d) state.mixed[h][d] = 0.0f;
     }

@@ -7,6 +7,11 @@
 
 #include "kernels/kernels.hpp"
 
+#if defined(__aarch64__) && defined(__linux__)
+#include <asm/hwcap.h>
+#include <sys/auxv.h>
+#endif
+
 namespace motet {
 
 namespace portable {
@@ -17,6 +22,10 @@ namespace avx2 {
 extern const Kernels table;
 }
 namespace avx512 {
+extern const Kernels table;
+}
+#elif defined(__aarch64__)
+namespace dotprod {
 extern const Kernels table;
 }
 #endif
@@ -34,6 +43,10 @@ std::vector<const Kernels*> executable() {
             __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl"))
             tables.push_back(&avx512::table);
     }
+#elif defined(__aarch64__) && defined(__linux__)
+    if (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) tables.push_back(&dotprod::table);
+#elif defined(__aarch64__)
+    tables.push_back(&dotprod::table);  // Apple's processors all have it
 #endif
     return tables;
 }

@@ -5,9 +5,11 @@
 // kernel works on plain pointers, knows nothing of models, sequences or threads, and is given a
 // range of rows to compute: spreading ranges over threads is the caller's business.
 //
-// All arithmetic is float32 on weights as they lie in the released files (bf16, MXFP4). The sum
-// behind one output element is always taken in the same order, whatever else is computed beside
-// it: a token's result is bit-identical alone and in a batch.
+// Matrix products come in two kinds. The exact one computes in float32 on weights as they lie in
+// the files. The fast one takes activations of 8 bits in blocks of 32 and weights of 8 or 4 bits in
+// blocks of 32: within a block the sum of products is an exact integer.
+// The sum behind one output element is always taken in the same order, whatever else is computed
+// beside it: a token's result is bit-identical alone and in a batch.
 #pragma once
 
 #include <cstddef>
@@ -34,21 +36,55 @@ struct Bf16 {
     }
 };
 
-// y = W x + b with W bf16 [rows, inner] row-major; `inner` is a multiple of 32, `bias` may be null.
-struct Bf16Matrix {
-    const Bf16* weights = nullptr;
-    const Bf16* bias = nullptr;
-    size_t rows = 0;
-    size_t inner = 0;
+// The order of values within a block of 32 inputs that a weight format asks for.
+enum class Order {
+    natural,
+    even_odd,  // the 16 even ones, then the 16 odd ones
 };
 
-// The same with MXFP4 weights: blocks [rows, inner/32, 16], scales [rows, inner/32].
-struct Mxfp4Matrix {
-    const uint8_t* blocks = nullptr;
+// y = W x + b, W [rows, inner] in blocks of 32 values; `inner` is a multiple of 32. Blocks and
+// their scales each lie at a stride of their own, so that the released files (two arrays), GGUF's
+// blocks (scale and values side by side) and our own derived ones are all read in place.
+struct Matrix {
+    enum class Format {
+        float32,
+        float16,
+        bf16,
+        int8,   // 32 signed bytes, scale a float16
+        mxfp4,  // 16 bytes of two values each, scale one byte E8M0
+    };
+    Format format = Format::bf16;
+    // What a byte of MXFP4 holds: an even and the following odd element in the released files, the
+    // elements i and i + 16 in GGUF. Inputs are put in that order instead of the weights.
+    Order order = Order::natural;
+    const uint8_t* values = nullptr;
     const uint8_t* scales = nullptr;
-    const Bf16* bias = nullptr;
+    size_t value_stride = 0;  // bytes from block to block
+    size_t scale_stride = 0;
+    const float* bias = nullptr;  // [rows], may be null
     size_t rows = 0;
     size_t inner = 0;
+
+    MOTET_INLINE size_t blocks() const { return inner / 32; }
+    MOTET_INLINE const uint8_t* block_at(size_t row, size_t block) const {
+        return values + (row * blocks() + block) * value_stride;
+    }
+    MOTET_INLINE const uint8_t* scale_at(size_t row, size_t block) const {
+        return scales + (row * blocks() + block) * scale_stride;
+    }
+};
+
+// Activations for the fast products: x = scale * value, a scale for each 32 values.
+struct QuantisedRows {
+    int8_t* values = nullptr;      // [rows, inner], each in -127..127
+    float* scales = nullptr;       // [rows, inner / 32]
+    float* corrections = nullptr;  // [rows, inner / 32], see Kernels::quantise
+    size_t inner = 0;
+
+    MOTET_INLINE QuantisedRows from(size_t row) const {
+        return {values + row * inner, scales + row * (inner / 32), corrections + row * (inner / 32),
+                inner};
+    }
 };
 
 struct RowRange {
@@ -57,11 +93,12 @@ struct RowRange {
     MOTET_INLINE size_t size() const { return end - begin; }
 };
 
-// Where a matrix product goes: row `range.begin` of token t is written to data[t * stride].
+// Where a matrix product goes: row range.begin + r of token t to data[t * stride + r * row_stride].
 struct Output {
     float* data = nullptr;
     size_t stride = 0;
     bool accumulate = false;  // add to what is there instead of overwriting it
+    size_t row_stride = 1;
 };
 
 // Rows of a matrix that are decoded at once; a product needs room for that many in `panel`.
@@ -92,7 +129,7 @@ struct CacheShape {
 // The query heads of one token that share one key-value head, over positions first..last.
 struct AttentionJob {
     const float* queries = nullptr;  // [heads, head_dim], rotated, scaled by head_dim^-1/2
-    const Bf16* sinks = nullptr;     // [heads]
+    const float* sinks = nullptr;    // [heads]
     size_t heads = 0;
     CacheShape shape;
     size_t key_value_head = 0;
@@ -105,26 +142,39 @@ struct AttentionJob {
 struct Kernels {
     const char* name;
 
-    // x: [tokens, inner]; panel: kPanelRows * inner floats of scratch.
-    void (*matmul_bf16)(const Bf16Matrix&, RowRange, const float* x, size_t tokens, Output,
-                        float* panel);
-    // The same, x in the order of `arrange_for_mxfp4`.
-    void (*matmul_mxfp4)(const Mxfp4Matrix&, RowRange, const float* x, size_t tokens, Output,
-                         float* panel);
-    // Within each 32 values: the 16 even ones, then the 16 odd ones (a byte of MXFP4 holds one
-    // of each, so this order lets whole bytes be decoded without shuffling them back).
-    void (*arrange_for_mxfp4)(const float* x, size_t count, float* out);
-    void (*rms_norm)(const float* x, const Bf16* scale, size_t count, float epsilon, float* out);
+    // The exact product; x: [tokens, inner] in the matrix's order; panel: kPanelRows * inner floats
+    // of scratch. Any format.
+    void (*multiply_exact)(const Matrix&, RowRange, const float* x, size_t tokens, Output,
+                           float* panel);
+    // The fast product: int8 and MXFP4 only.
+    void (*multiply_fast)(const Matrix&, RowRange, const QuantisedRows& x, size_t tokens, Output,
+                          float* panel);
+    // Rounds `rows` rows of x [rows, inner] to 8 bits. Some instruction sets multiply only unsigned
+    // by signed bytes: there MXFP4 weights are decoded with an offset, and `corrections` holds what
+    // has to be taken back per unit of the weights' scale.
+    void (*quantise)(const float* x, size_t rows, Order, QuantisedRows out);
+    // The same for weights: `count` values [count], scales [count / 32] float16.
+    void (*encode_int8)(const float* x, size_t count, uint8_t* values, uint8_t* scales);
+    // Puts each 32 values into the order.
+    void (*arrange)(const float* x, size_t count, Order, float* out);
+    // Row `row` of a matrix as floats, in their natural order.
+    void (*decode_row)(const Matrix&, size_t row, float* out);
+    void (*rms_norm)(const float* x, const float* scale, size_t count, float epsilon, float* out);
     // Rotates one head in place: dimension i pairs with i + half.
     void (*rotate)(float* head, const float* cosines, const float* sines, size_t half);
     // gate_up: [2 * count], gate and linear interleaved -> out: [count].
     void (*swiglu)(const float* gate_up, size_t count, float limit, float* out);
     void (*attention)(const AttentionJob&);
+
+    // What the machine can do at best; the first two give the number of multiply-adds done.
+    uint64_t (*peak_float)(size_t rounds);
+    uint64_t (*peak_int8)(size_t rounds);
+    uint64_t (*read_memory)(const uint8_t* from, size_t bytes);  // gives a sum without meaning
 };
 
 // The best table this machine can execute; a model asks once, when it is made. The environment
-// variable MOTET_ISA forces one ("portable", "avx2", "avx512"); throws std::invalid_argument if
-// that one cannot run here.
+// variable MOTET_ISA forces one ("portable", "avx2", "avx512", "dotprod"); throws
+// std::invalid_argument if that one cannot run here.
 const Kernels& kernels();
 
 }  // namespace motet

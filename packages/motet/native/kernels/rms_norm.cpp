@@ -3,7 +3,7 @@
 
 namespace motet::MOTET_ISA {
 
-void rms_norm(const float* x, const Bf16* scale, size_t count, float epsilon, float* out) {
+void rms_norm(const float* x, const float* scale, size_t count, float epsilon, float* out) {
     Floats squares = {};
     for (size_t i = 0; i < count; i += kLanes) {
         const Floats values = load_floats(x + i);
@@ -12,7 +12,7 @@ void rms_norm(const float* x, const Bf16* scale, size_t count, float epsilon, fl
     const float inverse =
         1.0f / __builtin_sqrtf(sum(squares) / static_cast<float>(count) + epsilon);
     for (size_t i = 0; i < count; i += kLanes)
-        store(out + i, load_floats(x + i) * inverse * load_bf16(scale + i));
+        store(out + i, load_floats(x + i) * inverse * load_floats(scale + i));
 }
 
 }  // namespace motet::MOTET_ISA

@@ -13,15 +13,20 @@ void Model::attention_layer(size_t layer) {
     const size_t stride = query + 2 * key_value;
     float* projected = work_.projected.data();
 
-    normalise(weights.attention_norm);
+    normalise(weights.attention_norm, Order::natural);
     multiply({{&weights.query, {projected, stride}},
               {&weights.key, {projected + query, stride}},
               {&weights.value, {projected + query + key_value, stride}}},
-             work_.normed.data(), rows_.size());
+             {work_.normed.data(), work_.input8.rows(config_->hidden_size)}, rows_.size());
     rotate_and_store(layer);
     attend(layer);
+    if (fast())
+        threads_.run(rows_.size(), rows_.size() * query, [&](size_t row, size_t) {
+            kernels_.quantise(&work_.attended[row * query], 1, Order::natural,
+                              work_.input8.rows(query).from(row));
+        });
     multiply({{&weights.attention_out, {work_.hidden.data(), config_->hidden_size, true}}},
-             work_.attended.data(), rows_.size());
+             {work_.attended.data(), work_.input8.rows(query)}, rows_.size());
 }
 
 // Rotates queries and keys to their positions and puts keys and values into the cache.

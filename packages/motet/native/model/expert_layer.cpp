@@ -35,9 +35,10 @@ void choose_experts(const float* logits, size_t experts, size_t count, uint32_t*
 }  // namespace
 
 void Model::expert_layer(const LayerWeights& weights) {
-    normalise(weights.expert_norm);
+    const Order order = weights.experts.front().gate_up.front().order;
+    normalise(weights.expert_norm, order);
     route(weights);
-    group_rows();
+    group_rows(order);
     run_experts(weights);
     combine_experts();
 }
@@ -45,7 +46,7 @@ void Model::expert_layer(const LayerWeights& weights) {
 void Model::route(const LayerWeights& weights) {
     const size_t experts = config_->experts;
     const size_t count = config_->experts_per_token;
-    multiply({{&weights.router, {work_.routing.data(), experts}}}, work_.normed.data(),
+    multiply({{&weights.router, {work_.routing.data(), experts}}}, {work_.normed.data(), {}},
              rows_.size());
     for (size_t r = 0; r < rows_.size(); ++r)
         choose_experts(&work_.routing[r * experts], experts, count, &work_.chosen[r * count],
@@ -53,7 +54,7 @@ void Model::route(const LayerWeights& weights) {
 }
 
 // Sorts the (row, expert) pairs by expert and gathers the experts' inputs in that order.
-void Model::group_rows() {
+void Model::group_rows(Order order) {
     const Config& c = *config_;
     const size_t pairs = rows_.size() * c.experts_per_token;
     groups_.clear();
@@ -67,10 +68,21 @@ void Model::group_rows() {
         }
         if (place > begin) groups_.push_back({e, begin, place});
     }
-    threads_.run(pairs, pairs * c.hidden_size, [&](size_t p, size_t) {
-        kernels_.arrange_for_mxfp4(&work_.normed[work_.sources[p] * c.hidden_size], c.hidden_size,
-                                   &work_.gathered[p * c.hidden_size]);
-    });
+    threads_.run(pairs, pairs * c.hidden_size, [&](size_t p, size_t) { gather(p, order); });
+}
+
+void Model::gather(size_t place, Order order) {
+    const size_t width = config_->hidden_size;
+    const size_t row = work_.sources[place];
+    if (!fast()) {
+        kernels_.arrange(&work_.normed[row * width], width, order, &work_.gathered[place * width]);
+        return;
+    }
+    const QuantisedRows from = work_.input8.rows(width).from(row);
+    const QuantisedRows to = work_.gathered8.rows(width).from(place);
+    std::copy_n(from.values, width, to.values);
+    std::copy_n(from.scales, width / 32, to.scales);
+    std::copy_n(from.corrections, width / 32, to.corrections);
 }
 
 void Model::run_experts(const LayerWeights& weights) {
@@ -83,20 +95,8 @@ void Model::run_experts(const LayerWeights& weights) {
     threads_.run(groups_.size() * gate_up_pieces, pairs * 2 * c.intermediate_size * c.hidden_size,
                  [&](size_t item, size_t worker) {
                      const Group& group = groups_[item / gate_up_pieces];
-                     const size_t begin = item % gate_up_pieces * kRowsPerItem;
-                     float* gate_up = work_.scratch[worker].data();
-                     kernels_.matmul_mxfp4(
-                         weights.gate_up[group.expert], {begin, begin + kRowsPerItem},
-                         &work_.gathered[group.begin * c.hidden_size], group.size(),
-                         {gate_up, kRowsPerItem}, work_.panels[worker].data());
-                     for (size_t i = 0; i < group.size(); ++i) {
-                         float activated[kRowsPerItem / 2];
-                         kernels_.swiglu(gate_up + i * kRowsPerItem, kRowsPerItem / 2,
-                                         c.swiglu_limit, activated);
-                         kernels_.arrange_for_mxfp4(
-                             activated, kRowsPerItem / 2,
-                             &work_.activated[(group.begin + i) * c.intermediate_size + begin / 2]);
-                     }
+                     activate(weights.experts[group.expert], group,
+                              item % gate_up_pieces * kRowsPerItem / 2, worker);
                  });
 
     const size_t down_pieces = pieces(c.hidden_size);
@@ -104,13 +104,45 @@ void Model::run_experts(const LayerWeights& weights) {
                  [&](size_t item, size_t worker) {
                      const Group& group = groups_[item / down_pieces];
                      const size_t begin = item % down_pieces * kRowsPerItem;
-                     kernels_.matmul_mxfp4(
-                         weights.down[group.expert],
-                         {begin, std::min(begin + kRowsPerItem, c.hidden_size)},
-                         &work_.activated[group.begin * c.intermediate_size], group.size(),
+                     const Inputs x = {
+                         work_.activated.data() + (fast() ? 0 : group.begin * c.intermediate_size),
+                         work_.activated8.rows(c.intermediate_size).from(group.begin)};
+                     multiply_rows(
+                         weights.experts[group.expert].down,
+                         {begin, std::min(begin + kRowsPerItem, c.hidden_size)}, x, group.size(),
                          {&work_.expert_out[group.begin * c.hidden_size + begin], c.hidden_size},
-                         work_.panels[worker].data());
+                         worker);
                  });
+}
+
+// Activations begin..begin + 32 of one group's rows.
+void Model::activate(const Expert& expert, const Group& group, size_t begin, size_t worker) {
+    const Config& c = *config_;
+    float* gate_up = work_.scratch[worker].data();
+    const Inputs x = {work_.gathered.data() + (fast() ? 0 : group.begin * c.hidden_size),
+                      work_.gathered8.rows(c.hidden_size).from(group.begin)};
+    const size_t parts = expert.gate_up.size();  // 1: gate and linear rows alternate; 2: apart
+    for (size_t part = 0; part < parts; ++part) {
+        const size_t rows = kRowsPerItem / parts;
+        const size_t first = begin * 2 / parts;
+        multiply_rows(expert.gate_up[part], {first, first + rows}, x, group.size(),
+                      {gate_up + part, kRowsPerItem, false, parts}, worker);
+    }
+    for (size_t i = 0; i < group.size(); ++i) {
+        float activated[kRowsPerItem / 2];
+        kernels_.swiglu(gate_up + i * kRowsPerItem, kRowsPerItem / 2, c.swiglu_limit, activated);
+        if (fast()) {
+            QuantisedRows to = work_.activated8.rows(c.intermediate_size).from(group.begin + i);
+            to.values += begin;
+            to.scales += begin / 32;
+            to.corrections += begin / 32;
+            to.inner = kRowsPerItem / 2;
+            kernels_.quantise(activated, 1, expert.down.order, to);
+        } else {
+            kernels_.arrange(activated, kRowsPerItem / 2, expert.down.order,
+                             &work_.activated[(group.begin + i) * c.intermediate_size + begin]);
+        }
+    }
 }
 
 void Model::combine_experts() {

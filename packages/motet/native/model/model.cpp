@@ -18,13 +18,14 @@ void reject(const std::string& sentence) { throw std::invalid_argument(sentence)
 
 }  // namespace
 
-Model::Model(Config config, const TensorViews& tensors, size_t threads)
+Model::Model(Config config, const TensorViews& tensors, Precision precision, size_t threads)
     : config_(validated(std::move(config))),
       kernels_(kernels()),
-      weights_(*config_, tensors),
+      precision_(precision),
+      threads_(std::clamp<size_t>(threads, 1, 256)),
+      weights_(*config_, tensors, precision, kernels_, threads_),
       rope_(*config_),
-      cache_(std::make_shared<BlockPool>(config_->cache_shape())),
-      threads_(std::clamp<size_t>(threads, 1, 256)) {
+      cache_(std::make_shared<BlockPool>(config_->cache_shape())) {
     const size_t longest =
         std::max({config_->hidden_size, config_->intermediate_size, config_->query_width()});
     work_.panels.assign(threads_.threads(), std::vector<float>(kPanelRows * longest));
@@ -92,34 +93,50 @@ void Model::prepare(std::span<const StepItem> items) {
     grow(work_.shares, grouped);
     grow(work_.places, grouped);
     grow(work_.sources, grouped);
-    grow(work_.gathered, grouped * c.hidden_size);
-    grow(work_.activated, grouped * c.intermediate_size);
+    if (fast()) {
+        work_.input8.grow(rows * std::max(c.hidden_size, c.query_width()));
+        work_.gathered8.grow(grouped * c.hidden_size);
+        work_.activated8.grow(grouped * c.intermediate_size);
+    } else {
+        grow(work_.gathered, grouped * c.hidden_size);
+        grow(work_.activated, grouped * c.intermediate_size);
+    }
     grow(work_.expert_out, grouped * c.hidden_size);
     for (auto& scratch : work_.scratch) grow(scratch, rows * kRowsPerItem);
     groups_.reserve(c.experts);
 }
 
+void Model::QuantisedBuffer::grow(size_t count) {
+    if (values.size() >= count) return;
+    values.resize(count);
+    scales.resize(count / 32);
+    corrections.resize(count / 32);
+}
+
 void Model::embed() {
     const size_t width = config_->hidden_size;
     for (size_t r = 0; r < rows_.size(); ++r) {
-        const Bf16* from = weights_.embedding + static_cast<size_t>(rows_[r].token) * width;
-        for (size_t i = 0; i < width; ++i) work_.hidden[r * width + i] = from[i].value();
+        kernels_.decode_row(weights_.embedding, static_cast<size_t>(rows_[r].token),
+                            &work_.hidden[r * width]);
         rope_.angles(rows_[r].position, &work_.cosines[r * rope_.half()],
                      &work_.sines[r * rope_.half()]);
     }
 }
 
-// normed = RMSNorm(hidden).
-void Model::normalise(const Bf16* scale) {
+// normed = RMSNorm(hidden), and in the fast mode the same in 8 bits in that order.
+void Model::normalise(const float* scale, Order order) {
     const size_t width = config_->hidden_size;
     threads_.run(rows_.size(), rows_.size() * width, [&](size_t row, size_t) {
         kernels_.rms_norm(&work_.hidden[row * width], scale, width, config_->rms_norm_eps,
                           &work_.normed[row * width]);
+        if (fast())
+            kernels_.quantise(&work_.normed[row * width], 1, order,
+                              work_.input8.rows(width).from(row));
     });
 }
 
 // Several matrices times the same rows, cut into items of 64 output rows.
-void Model::multiply(std::initializer_list<Product> products, const float* x, size_t tokens) {
+void Model::multiply(std::initializer_list<Product> products, const Inputs& x, size_t tokens) {
     struct Piece {
         const Product* product;
         RowRange range;
@@ -136,8 +153,19 @@ void Model::multiply(std::initializer_list<Product> products, const float* x, si
         const auto& [product, range] = pieces[item];
         Output out = product->out;
         out.data += range.begin;
-        kernels_.matmul_bf16(*product->matrix, range, x, tokens, out, work_.panels[worker].data());
+        multiply_rows(*product->matrix, range, x, tokens, out, worker);
     });
+}
+
+void Model::multiply_rows(const Matrix& matrix, RowRange range, const Inputs& x, size_t tokens,
+                          Output out, size_t worker) {
+    float* panel = work_.panels[worker].data();
+    const bool few_bits =
+        matrix.format == Matrix::Format::int8 || matrix.format == Matrix::Format::mxfp4;
+    if (fast() && few_bits)
+        kernels_.multiply_fast(matrix, range, x.quantised, tokens, out, panel);
+    else
+        kernels_.multiply_exact(matrix, range, x.values, tokens, out, panel);
 }
 
 // Logits of the wanted rows only: the head is the largest matrix of the model.
@@ -151,7 +179,10 @@ void Model::head(std::span<const StepItem> items, float* logits) {
             kernels_.rms_norm(&work_.hidden[r * width], weights_.final_norm, width,
                               config_->rms_norm_eps, &work_.normed[wanted * width]);
     }
-    multiply({{&weights_.head, {logits, config_->vocabulary_size}}}, work_.normed.data(), wanted);
+    if (fast())
+        kernels_.quantise(work_.normed.data(), wanted, Order::natural, work_.input8.rows(width));
+    multiply({{&weights_.head, {logits, config_->vocabulary_size}}},
+             {work_.normed.data(), work_.input8.rows(width)}, wanted);
 }
 
 }  // namespace motet

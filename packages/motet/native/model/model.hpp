@@ -34,11 +34,13 @@ struct StepItem {
 class Model {
   public:
     // The tensors' memory must outlive the model. Throws std::invalid_argument.
-    Model(Config config, const TensorViews& tensors, size_t threads);
+    Model(Config config, const TensorViews& tensors, Precision precision, size_t threads);
 
     const std::shared_ptr<const Config>& config() const { return config_; }
     size_t threads() const { return threads_.threads(); }
     const char* instruction_set() const { return kernels_.name; }
+    // Memory of the matrices derived from the tensors.
+    size_t derived_bytes() const { return weights_.derived_bytes(); }
     // Memory held by the key-value caches of all its sequences.
     size_t cache_bytes() const { return cache_->bytes(); }
 
@@ -62,6 +64,18 @@ class Model {
         size_t position;
     };
 
+    // Memory of QuantisedRows.
+    struct QuantisedBuffer {
+        std::vector<int8_t> values;
+        std::vector<float> scales;
+        std::vector<float> corrections;
+
+        void grow(size_t count);
+        QuantisedRows rows(size_t inner) {
+            return {values.data(), scales.data(), corrections.data(), inner};
+        }
+    };
+
     // Buffers of a step; they grow to the largest step seen and are kept.
     struct Workspace {
         std::vector<float> hidden;      // [rows, hidden] the residual stream
@@ -75,9 +89,12 @@ class Model {
         std::vector<float> shares;      // [rows, experts_per_token] their weights
         std::vector<size_t> places;     // [rows, experts_per_token] index into the grouped rows
         std::vector<size_t> sources;    // [grouped rows] the row each came from
-        std::vector<float> gathered;    // [grouped rows, hidden] inputs in MXFP4 order
-        std::vector<float> activated;   // [grouped rows, intermediate] in MXFP4 order
+        std::vector<float> gathered;    // [grouped rows, hidden] inputs in the weights' order
+        std::vector<float> activated;   // [grouped rows, intermediate] in the weights' order
         std::vector<float> expert_out;  // [grouped rows, hidden]
+        // The same rounded to 8 bits, in the fast mode: the current input of a product by row,
+        // and of the experts by grouped row.
+        QuantisedBuffer input8, gathered8, activated8;
         std::vector<std::vector<float>> panels;   // by worker: kPanelRows * longest inner dimension
         std::vector<std::vector<float>> scratch;  // by worker: see expert_layer.cpp
     };
@@ -91,8 +108,14 @@ class Model {
     };
 
     struct Product {
-        const Bf16Matrix* matrix;
+        const Matrix* matrix;
         Output out;
+    };
+
+    // What a product is taken of: rows in float32 and, in the fast mode, in 8 bits.
+    struct Inputs {
+        const float* values;
+        QuantisedRows quantised;
     };
 
     void prepare(std::span<const StepItem> items);
@@ -101,21 +124,27 @@ class Model {
     void expert_layer(const LayerWeights& weights);
     void head(std::span<const StepItem> items, float* logits);
 
-    void normalise(const Bf16* scale);
-    void multiply(std::initializer_list<Product> products, const float* x, size_t tokens);
+    bool fast() const { return precision_ == Precision::fast; }
+    void normalise(const float* scale, Order order);
+    void multiply(std::initializer_list<Product> products, const Inputs& x, size_t tokens);
+    void multiply_rows(const Matrix& matrix, RowRange range, const Inputs& x, size_t tokens,
+                       Output out, size_t worker);
     void rotate_and_store(size_t layer);
     void attend(size_t layer);
     void route(const LayerWeights& weights);
-    void group_rows();
+    void group_rows(Order order);
+    void gather(size_t place, Order order);
     void run_experts(const LayerWeights& weights);
+    void activate(const Expert& expert, const Group& group, size_t begin, size_t worker);
     void combine_experts();
 
     std::shared_ptr<const Config> config_;
     const Kernels& kernels_;
+    const Precision precision_;
+    ThreadPool threads_;
     Weights weights_;
     Rope rope_;
     std::shared_ptr<BlockPool> cache_;
-    ThreadPool threads_;
     std::mutex mutex_;
 
     std::vector<Row> rows_;

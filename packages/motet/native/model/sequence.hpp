@@ -28,6 +28,12 @@ class Sequence {
     // Makes room for `count` more positions in every layer. Throws std::bad_alloc, after which
     // the sequence is as usable as before.
     void reserve(size_t count);
+    // Counts `count` positions as read whose keys and values are zeros: to measure what a long
+    // context costs without reading one. Throws std::bad_alloc.
+    void skip(size_t count) {
+        reserve(count);
+        advance(count);
+    }
     // Forgets everything and gives all memory back.
     void clear();
     // Counts `count` positions as written and lets go of blocks no window reaches any more.

@@ -24,8 +24,9 @@ class ThreadPool {
 
     size_t threads() const { return workers_.size() + 1; }
 
-    // `work` is the size of the whole job in multiply-adds: what is done sooner than a sleeping
-    // thread wakes up is done by the caller alone.
+    // `work` is the size of the whole job in multiply-adds: what is done sooner than another thread
+    // takes notice is done by the caller alone. Between jobs threads stay awake for tens of
+    // microseconds and then sleep.
     void run(size_t count, size_t work, const Item& item);
 
   private:

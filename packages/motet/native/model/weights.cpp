@@ -1,5 +1,7 @@
 #include "model/weights.hpp"
 
+#include <algorithm>
+#include <cstring>
 #include <stdexcept>
 
 namespace motet {
@@ -7,6 +9,12 @@ namespace motet {
 namespace {
 
 using Shape = std::vector<size_t>;
+using Type = TensorView::Type;
+using Format = Matrix::Format;
+
+constexpr size_t kRowsPerItem = 64;      // of derivation, for a thread
+constexpr size_t kInt8BlockBytes = 34;   // GGUF's Q8_0: a float16 scale, 32 signed bytes
+constexpr size_t kMxfp4BlockBytes = 17;  // GGUF's MXFP4: a scale byte, 16 bytes of values
 
 std::string text(const Shape& shape) {
     std::string result = "[";
@@ -14,83 +22,233 @@ std::string text(const Shape& shape) {
     return result + "]";
 }
 
-class Reader {
+const uint8_t* bytes(const TensorView& view) { return static_cast<const uint8_t*>(view.data); }
+
+void require_shape(const std::string& name, const TensorView& view, const Shape& shape) {
+    if (view.shape != shape)
+        throw std::invalid_argument("the tensor " + name + " has shape " + text(view.shape) +
+                                    ", but the config needs " + text(shape));
+}
+
+// One number after another.
+Matrix plain(const TensorView& view, size_t rows, size_t inner) {
+    Matrix matrix{.values = bytes(view), .rows = rows, .inner = inner};
+    switch (view.type) {
+        case Type::float32:
+            matrix.format = Format::float32;
+            matrix.value_stride = 32 * 4;
+            break;
+        case Type::float16:
+            matrix.format = Format::float16;
+            matrix.value_stride = 32 * 2;
+            break;
+        default:
+            matrix.format = Format::bf16;
+            matrix.value_stride = 32 * 2;
+    }
+    return matrix;
+}
+
+bool is_blocks(Type type) {
+    return type == Type::q8_0 || type == Type::mxfp4 || type == Type::mxfp4_pairs;
+}
+
+size_t block_bytes(Type type) { return type == Type::q8_0 ? kInt8BlockBytes : kMxfp4BlockBytes; }
+
+// GGUF's blocks, each behind its scale.
+Matrix blocks(Type type, const uint8_t* data, size_t rows, size_t inner) {
+    const size_t scale_bytes = type == Type::q8_0 ? 2 : 1;
+    return {.format = type == Type::q8_0 ? Format::int8 : Format::mxfp4,
+            .order = type == Type::mxfp4_pairs ? Order::even_odd : Order::natural,
+            .values = data + scale_bytes,
+            .scales = data,
+            .value_stride = block_bytes(type),
+            .scale_stride = block_bytes(type),
+            .rows = rows,
+            .inner = inner};
+}
+
+}  // namespace
+
+// Looks tensors up and checks them.
+class TensorReader {
   public:
-    explicit Reader(const TensorViews& tensors) : tensors_(tensors) {}
+    TensorReader(const TensorViews& tensors, Weights& weights)
+        : tensors_(tensors), weights_(weights) {}
 
-    const Bf16* bf16(const std::string& name, const Shape& shape) const {
-        return static_cast<const Bf16*>(find(name, TensorView::Type::bf16, shape));
+    const float* vector(const std::string& name, const Shape& shape) {
+        const TensorView& view = find(name);
+        if (view.type != Type::bf16 && view.type != Type::float32) reject(name, "bf16 or float32");
+        require_shape(name, view, shape);
+        return weights_.keep_floats(view);
     }
 
-    Bf16Matrix linear(const std::string& name, size_t rows, size_t inner) const {
-        return {bf16(name + ".weight", {rows, inner}), bf16(name + ".bias", {rows}), rows, inner};
+    Matrix matrix(const std::string& name, size_t rows, size_t inner) const {
+        const TensorView& view = find(name);
+        if (is_blocks(view.type)) {
+            require_shape(name, view, {rows, inner / 32 * block_bytes(view.type)});
+            return blocks(view.type, bytes(view), rows, inner);
+        }
+        if (view.type == Type::u8) reject(name, "bf16, float16, float32 or blocks");
+        require_shape(name, view, {rows, inner});
+        return plain(view, rows, inner);
     }
 
-    std::vector<Mxfp4Matrix> experts(const std::string& name, size_t count, size_t rows,
-                                     size_t inner) const {
+    Matrix linear(const std::string& name, size_t rows, size_t inner) {
+        Matrix result = matrix(name + ".weight", rows, inner);
+        result.bias = vector(name + ".bias", {rows});
+        return result;
+    }
+
+    // One matrix for each expert.
+    std::vector<Matrix> experts(const std::string& name, size_t count, size_t rows, size_t inner) {
         const size_t per_row = inner / 32;
-        const auto* blocks = u8(name + "_blocks", {count, rows, per_row, 16});
-        const auto* scales = u8(name + "_scales", {count, rows, per_row});
-        const auto* biases = bf16(name + "_bias", {count, rows});
-        std::vector<Mxfp4Matrix> matrices;
-        for (size_t e = 0; e < count; ++e)
-            matrices.push_back({blocks + e * rows * per_row * 16, scales + e * rows * per_row,
-                                biases + e * rows, rows, inner});
+        const float* biases = vector(name + "_bias", {count, rows});
+        std::vector<Matrix> matrices;
+        if (tensors_.contains(name)) {
+            const TensorView& view = find(name);
+            if (!is_blocks(view.type)) reject(name, "MXFP4 or 8-bit blocks");
+            const size_t row_bytes = per_row * block_bytes(view.type);
+            require_shape(name, view, {count, rows, row_bytes});
+            for (size_t e = 0; e < count; ++e)
+                matrices.push_back(
+                    blocks(view.type, bytes(view) + e * rows * row_bytes, rows, inner));
+        } else {
+            const uint8_t* values = byte_data(name + "_blocks", {count, rows, per_row, 16});
+            const uint8_t* scales = byte_data(name + "_scales", {count, rows, per_row});
+            for (size_t e = 0; e < count; ++e)
+                matrices.push_back({.format = Format::mxfp4,
+                                    .order = Order::even_odd,
+                                    .values = values + e * rows * per_row * 16,
+                                    .scales = scales + e * rows * per_row,
+                                    .value_stride = 16,
+                                    .scale_stride = 1,
+                                    .rows = rows,
+                                    .inner = inner});
+        }
+        for (size_t e = 0; e < count; ++e) matrices[e].bias = biases + e * rows;
         return matrices;
     }
 
-  private:
-    const uint8_t* u8(const std::string& name, const Shape& shape) const {
-        return static_cast<const uint8_t*>(find(name, TensorView::Type::u8, shape));
+    // Fused and interleaved as released, or gate and linear apart as in GGUF.
+    std::vector<Expert> all_experts(const Config& c, const std::string& prefix) {
+        std::vector<Expert> result(c.experts);
+        const auto add = [&](const char* name, size_t rows) {
+            const auto matrices = experts(prefix + name, c.experts, rows, c.hidden_size);
+            for (size_t e = 0; e < c.experts; ++e) result[e].gate_up.push_back(matrices[e]);
+        };
+        if (tensors_.contains(prefix + "gate_proj")) {
+            add("gate_proj", c.intermediate_size);
+            add("up_proj", c.intermediate_size);
+        } else {
+            add("gate_up_proj", 2 * c.intermediate_size);
+        }
+        const auto down =
+            experts(prefix + "down_proj", c.experts, c.hidden_size, c.intermediate_size);
+        for (size_t e = 0; e < c.experts; ++e) result[e].down = down[e];
+        return result;
     }
 
-    const void* find(const std::string& name, TensorView::Type type, const Shape& shape) const {
+  private:
+    const uint8_t* byte_data(const std::string& name, const Shape& shape) const {
+        const TensorView& view = find(name);
+        if (view.type != Type::u8) reject(name, "uint8");
+        require_shape(name, view, shape);
+        return bytes(view);
+    }
+
+    const TensorView& find(const std::string& name) const {
         const auto found = tensors_.find(name);
         if (found == tensors_.end())
             throw std::invalid_argument("the tensor " + name + " is missing");
-        if (found->second.type != type)
-            throw std::invalid_argument("the tensor " + name + " must be " +
-                                        (type == TensorView::Type::bf16 ? "bf16" : "uint8"));
-        if (found->second.shape != shape)
-            throw std::invalid_argument("the tensor " + name + " has shape " +
-                                        text(found->second.shape) + ", but the config needs " +
-                                        text(shape));
-        return found->second.data;
+        return found->second;
+    }
+
+    [[noreturn]] static void reject(const std::string& name, const char* type) {
+        throw std::invalid_argument("the tensor " + name + " must be " + type);
     }
 
     const TensorViews& tensors_;
+    Weights& weights_;
 };
 
-LayerWeights read_layer(const Reader& reader, const Config& c, const std::string& prefix) {
+namespace {
+
+LayerWeights read_layer(TensorReader& reader, const Config& c, const std::string& prefix) {
     const std::string attention = prefix + ".self_attn.";
-    const std::string experts = prefix + ".mlp.experts.";
     return {
-        .attention_norm = reader.bf16(prefix + ".input_layernorm.weight", {c.hidden_size}),
+        .attention_norm = reader.vector(prefix + ".input_layernorm.weight", {c.hidden_size}),
         .query = reader.linear(attention + "q_proj", c.query_width(), c.hidden_size),
         .key = reader.linear(attention + "k_proj", c.key_value_width(), c.hidden_size),
         .value = reader.linear(attention + "v_proj", c.key_value_width(), c.hidden_size),
         .attention_out = reader.linear(attention + "o_proj", c.hidden_size, c.query_width()),
-        .sinks = reader.bf16(attention + "sinks", {c.attention_heads}),
-        .expert_norm = reader.bf16(prefix + ".post_attention_layernorm.weight", {c.hidden_size}),
+        .sinks = reader.vector(attention + "sinks", {c.attention_heads}),
+        .expert_norm = reader.vector(prefix + ".post_attention_layernorm.weight", {c.hidden_size}),
         .router = reader.linear(prefix + ".mlp.router", c.experts, c.hidden_size),
-        .gate_up = reader.experts(experts + "gate_up_proj", c.experts, 2 * c.intermediate_size,
-                                  c.hidden_size),
-        .down =
-            reader.experts(experts + "down_proj", c.experts, c.hidden_size, c.intermediate_size),
+        .experts = reader.all_experts(c, prefix + ".mlp.experts."),
     };
 }
 
 }  // namespace
 
-Weights::Weights(const Config& config, const TensorViews& tensors) {
-    const Reader reader(tensors);
+Weights::Weights(const Config& config, const TensorViews& tensors, Precision precision,
+                 const Kernels& kernels, ThreadPool& threads) {
+    TensorReader reader(tensors, *this);
     embedding =
-        reader.bf16("model.embed_tokens.weight", {config.vocabulary_size, config.hidden_size});
+        reader.matrix("model.embed_tokens.weight", config.vocabulary_size, config.hidden_size);
     for (size_t layer = 0; layer < config.layers(); ++layer)
         layers.push_back(read_layer(reader, config, "model.layers." + std::to_string(layer)));
-    final_norm = reader.bf16("model.norm.weight", {config.hidden_size});
-    head = {reader.bf16("lm_head.weight", {config.vocabulary_size, config.hidden_size}), nullptr,
-            config.vocabulary_size, config.hidden_size};
+    final_norm = reader.vector("model.norm.weight", {config.hidden_size});
+    head = reader.matrix("lm_head.weight", config.vocabulary_size, config.hidden_size);
+    if (precision == Precision::exact) return;
+    for (LayerWeights& layer : layers)
+        for (Matrix* matrix : {&layer.query, &layer.key, &layer.value, &layer.attention_out})
+            derive(*matrix, kernels, threads);
+    derive(head, kernels, threads);
+}
+
+size_t Weights::derived_bytes() const {
+    size_t total = 0;
+    for (const LargeBuffer& buffer : derived_) total += buffer.bytes();
+    return total;
+}
+
+const float* Weights::keep_floats(const TensorView& view) {
+    size_t count = 1;
+    for (const size_t size : view.shape) count *= size;
+    std::vector<float>& kept = floats_.emplace_back(count);
+    const uint8_t* from = bytes(view);
+    for (size_t i = 0; i < count; ++i)
+        if (view.type == Type::float32)
+            std::memcpy(&kept[i], from + i * sizeof(float), sizeof(float));
+        else
+            kept[i] = reinterpret_cast<const Bf16*>(from)[i].value();
+    return kept.data();
+}
+
+// Replaces a matrix by its 8-bit version, unless it has few bits already.
+void Weights::derive(Matrix& matrix, const Kernels& kernels, ThreadPool& threads) {
+    if (matrix.format == Format::int8 || matrix.format == Format::mxfp4) return;
+    const size_t blocks = matrix.rows * matrix.blocks();
+    uint8_t* values = derived_.emplace_back(blocks * (32 + sizeof(uint16_t))).data();
+    uint8_t* scales = values + blocks * 32;
+    const Matrix source = matrix;
+    const size_t items = (matrix.rows + kRowsPerItem - 1) / kRowsPerItem;
+    threads.run(items, matrix.rows * matrix.inner, [&](size_t item, size_t) {
+        std::vector<float> row(source.inner);
+        const size_t end = std::min((item + 1) * kRowsPerItem, source.rows);
+        for (size_t r = item * kRowsPerItem; r < end; ++r) {
+            kernels.decode_row(source, r, row.data());
+            kernels.encode_int8(row.data(), source.inner, values + r * source.inner,
+                                scales + r * source.blocks() * sizeof(uint16_t));
+        }
+    });
+    matrix.format = Format::int8;
+    matrix.order = Order::natural;
+    matrix.values = values;
+    matrix.scales = scales;
+    matrix.value_stride = 32;
+    matrix.scale_stride = sizeof(uint16_t);
 }
 
 }  // namespace motet

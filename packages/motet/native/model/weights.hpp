@@ -1,45 +1,75 @@
-// The released tensors, checked and named by what they do.
+// The tensors of a checkpoint, checked and named by what they do.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
+#include <deque>
 #include <string>
 #include <unordered_map>
 #include <vector>
 
 #include "kernels/kernels.hpp"
 #include "model/config.hpp"
+#include "model/memory.hpp"
+#include "model/thread_pool.hpp"
 
 namespace motet {
 
 // A tensor in memory that somebody else keeps alive.
 struct TensorView {
-    enum class Type { bf16, u8 };
+    // Numbers one by one, or GGUF's blocks of 32 with their scale: 32 signed bytes behind a
+    // float16, or MXFP4 behind a byte, with the nibbles in either order.
+    enum class Type { bf16, u8, float16, float32, q8_0, mxfp4, mxfp4_pairs };
     Type type;
-    std::vector<size_t> shape;
+    std::vector<size_t> shape;  // of the array: bytes in the last dimension, for blocks
     const void* data;
 };
 
 using TensorViews = std::unordered_map<std::string, TensorView>;  // by Hugging Face name
 
-struct LayerWeights {
-    const Bf16* attention_norm;  // [hidden]
-    Bf16Matrix query, key, value, attention_out;
-    const Bf16* sinks;                 // [attention_heads]
-    const Bf16* expert_norm;           // [hidden]
-    Bf16Matrix router;                 // [experts, hidden]
-    std::vector<Mxfp4Matrix> gate_up;  // by expert: [2 * intermediate, hidden], interleaved rows
-    std::vector<Mxfp4Matrix> down;     // by expert: [hidden, intermediate]
+// How a model computes.
+enum class Precision {
+    exact,  // float32 on the weights of the file
+    fast,   // activations of 8 bits; dense matrices in 8 bits, derived when the model is loaded
 };
 
-struct Weights {
-    const Bf16* embedding;  // [vocabulary, hidden]
+struct Expert {
+    // Either one matrix [2 * intermediate, hidden] whose rows alternate between gate and linear,
+    // or one matrix [intermediate, hidden] for each.
+    std::vector<Matrix> gate_up;
+    Matrix down;  // [hidden, intermediate]
+};
+
+struct LayerWeights {
+    const float* attention_norm;  // [hidden]
+    Matrix query, key, value, attention_out;
+    const float* sinks;        // [attention_heads]
+    const float* expert_norm;  // [hidden]
+    Matrix router;             // [experts, hidden], never derived: it decides more than it weighs
+    std::vector<Expert> experts;
+};
+
+class Weights {
+  public:
+    Matrix embedding;  // [vocabulary, hidden]
     std::vector<LayerWeights> layers;
-    const Bf16* final_norm;  // [hidden]
-    Bf16Matrix head;         // [vocabulary, hidden]
+    const float* final_norm;  // [hidden]
+    Matrix head;              // [vocabulary, hidden]
 
     // Throws std::invalid_argument naming a tensor that is missing or of the wrong type or shape.
-    Weights(const Config& config, const TensorViews& tensors);
+    Weights(const Config& config, const TensorViews& tensors, Precision precision,
+            const Kernels& kernels, ThreadPool& threads);
+
+    // Memory of the derived matrices.
+    size_t derived_bytes() const;
+
+  private:
+    const float* keep_floats(const TensorView& view);
+    void derive(Matrix& matrix, const Kernels& kernels, ThreadPool& threads);
+
+    friend class TensorReader;
+    std::deque<std::vector<float>> floats_;  // vectors of the model, as float32
+    std::deque<LargeBuffer> derived_;
 };
 
 }  // namespace motet

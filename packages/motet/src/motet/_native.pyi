@@ -1,5 +1,6 @@
 from collections.abc import Mapping
 from collections.abc import Sequence as SequenceOf
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,12 +33,14 @@ class Sequence:
     @property
     def length(self) -> int: ...
     def clear(self) -> None: ...  # never while a step reads or extends it
+    def skip(self, count: int) -> None: ...  # positions of zeros, for measurements
 
 class Model:
     def __init__(
         self,
         config: Config,
-        tensors: Mapping[str, NDArray[np.uint8] | NDArray[np.uint16]],
+        tensors: Mapping[str, tuple[str, NDArray[Any]]],  # dtype as in motet.checkpoint
+        fast: bool,
         threads: int,
     ) -> None: ...
     @property
@@ -45,8 +48,28 @@ class Model:
     @property
     def instruction_set(self) -> str: ...
     @property
+    def derived_bytes(self) -> int: ...
+    @property
     def cache_bytes(self) -> int: ...
     def sequence(self) -> Sequence: ...
     def step(
         self, batch: SequenceOf[tuple[Sequence, NDArray[np.int32], int]]
     ) -> NDArray[np.float32]: ...
+
+def multiply(
+    format_: str,
+    even_odd: bool,
+    values: NDArray[np.uint8],
+    scales: NDArray[np.uint8],
+    x: NDArray[np.float32],
+    fast: bool,
+) -> NDArray[np.float32]: ...
+def quantise(
+    x: NDArray[np.float32], even_odd: bool
+) -> tuple[NDArray[np.int8], NDArray[np.float32]]: ...
+def encode_int8(
+    x: NDArray[np.float32],
+) -> tuple[NDArray[np.uint8], NDArray[np.uint16]]: ...
+def machine_speed(
+    threads: int, size: int, seconds: float
+) -> tuple[float, float, float]: ...  # float32 and int8 operations a second, bytes read a second

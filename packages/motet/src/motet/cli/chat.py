@@ -10,7 +10,15 @@ from typing import Annotated
 
 import typer
 
-from motet.cli.options import Developer, Effort, MaximumTokens, ModelPath, Seed, Temperature
+from motet.cli.options import (
+    Developer,
+    Effort,
+    MaximumTokens,
+    ModelPath,
+    Precision,
+    Seed,
+    Temperature,
+)
 
 
 def chat(
@@ -20,6 +28,7 @@ def chat(
     maximum_tokens: MaximumTokens = None,
     temperature: Temperature = None,
     seed: Seed = None,
+    precision: Precision = "fast",
     hide_thinking: Annotated[
         bool, typer.Option("--hide-thinking", help="Do not show the chain of thought.")
     ] = False,
@@ -35,7 +44,7 @@ def chat(
     from motet.cli.models import open_model
     from motet.cli.session import Session
 
-    opened = open_model(model)
+    opened = open_model(model, precision)
     session = Session(
         opened,
         effort=effort,

@@ -7,7 +7,15 @@ from typing import Annotated
 import typer
 
 from motet.cli.documents import InputError, decode, parse_json, read_source
-from motet.cli.options import Developer, Effort, MaximumTokens, ModelPath, Seed, Temperature
+from motet.cli.options import (
+    Developer,
+    Effort,
+    MaximumTokens,
+    ModelPath,
+    Precision,
+    Seed,
+    Temperature,
+)
 from motet.cli.terminal import note
 
 
@@ -22,6 +30,7 @@ def generate(
     maximum_tokens: MaximumTokens = None,
     temperature: Temperature = None,
     seed: Seed = None,
+    precision: Precision = "fast",
     conversation: Annotated[
         Path | None,
         typer.Option(
@@ -50,7 +59,7 @@ def generate(
     from motet.cli.models import open_model
     from motet.harmony import Conversation, Message
 
-    opened = open_model(model)
+    opened = open_model(model, precision)
     if conversation:
         asked = Conversation.from_json(question)
     else:

@@ -12,6 +12,7 @@ from motet.cli.documents import InputError
 from motet.cli.session import Model
 from motet.cli.terminal import Waiting
 from motet.engine import NativeEngine, SamplingParameters
+from motet.engine.native import Precision
 from motet.nano import embedded_nano_path
 
 NANO_SKILLS = (
@@ -21,8 +22,11 @@ NANO_SKILLS = (
 )
 
 
-def open_model(folder: Path | None) -> Model:
-    """Open the checkpoint in a folder or GGUF file, or the embedded nano model for None."""
+def open_model(folder: Path | None, precision: Precision) -> Model:
+    """Open the checkpoint in a folder or GGUF file, or the embedded nano model for None.
+
+    Raises InputError, CheckpointError and EngineError.
+    """
     if folder and not folder.exists():
         raise InputError(
             f"{folder} is not a folder here, and Motet cannot download models yet: "
@@ -33,7 +37,7 @@ def open_model(folder: Path | None) -> Model:
     name = path.absolute().name
     with Waiting(f"Opening {name}"):
         checkpoint = open_checkpoint(path)
-        engine = NativeEngine(checkpoint)
+        engine = NativeEngine(checkpoint, precision=precision)
     if not nano:
         return Model(engine, checkpoint.vocabulary, name)
     return Model(

@@ -48,3 +48,9 @@ Seed = Annotated[
     int | None,
     typer.Option(metavar="NUMBER", help="Makes a random answer repeatable."),
 ]
+Precision = Annotated[
+    Literal["fast", "exact"],
+    typer.Option(
+        help="fast computes in 8 bits where little is lost, exact in float32 on the file's weights."
+    ),
+]

@@ -9,11 +9,10 @@ fails, the live generations end with an EngineError and the engine goes on.
 """
 
 import asyncio
-import os
 import threading
 from collections import deque
 from collections.abc import AsyncGenerator
-from contextlib import suppress
+from typing import Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,9 +21,13 @@ from motet import _native
 from motet.checkpoint import Checkpoint, ModelConfig
 from motet.engine.delivery import Mailbox, Output, deliver
 from motet.engine.errors import EngineError
+from motet.engine.memory import require_memory
+from motet.engine.processors import available_processors
 from motet.engine.request import GeneratedTokens, GenerationRequest
 from motet.engine.sampling import Sampler
 from motet.engine.scheduling import LIVE_GENERATIONS, Generation, plan_step
+
+Precision: TypeAlias = Literal["exact", "fast"]
 
 _CLOSED = "the engine has been closed; make a new one"
 
@@ -32,14 +35,23 @@ _CLOSED = "the engine has been closed; make a new one"
 class NativeEngine:
     """Runs a checkpoint in place, from its mapped files.
 
-    `threads` defaults to the processors this process may use. Raises EngineError if no native
-    model can be made of the checkpoint.
+    `precision`: "fast" rounds activations, attention matrices and head to 8 bits in blocks of 32,
+    "exact" computes in float32 on the weights of the file. `threads` defaults to the processors
+    this process may use. Raises EngineError if no native model can be made of the checkpoint.
     """
 
-    def __init__(self, checkpoint: Checkpoint, *, threads: int | None = None) -> None:
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        *,
+        precision: Precision = "fast",
+        threads: int | None = None,
+    ) -> None:
         self.vocabulary_size = checkpoint.config.vocabulary_size
         self.context_length = checkpoint.config.context_length
-        self._model: _native.Model | None = native_model(checkpoint, threads)
+        self._model: _native.Model | None = native_model(
+            checkpoint, precision=precision, threads=threads
+        )
         self._lock = threading.Lock()
         self._waiting: deque[Generation] = deque()
         self._live: list[Generation] = []
@@ -148,17 +160,18 @@ def _stays(generation: Generation) -> bool:
     return not generation.over
 
 
-def native_model(checkpoint: Checkpoint, threads: int | None = None) -> _native.Model:
+def native_model(
+    checkpoint: Checkpoint, *, precision: Precision = "exact", threads: int | None = None
+) -> _native.Model:
     """The native model over the checkpoint's arrays, which it keeps alive. Raises EngineError."""
-    if checkpoint.layout == "gguf":
-        raise EngineError(
-            f"the native engine cannot run GGUF files yet, {checkpoint.path} is one; use the"
-            " safetensors files of the model"
-        )
-    tensors = {name: tensor.data for name, tensor in checkpoint.tensors.items()}
+    require_memory(checkpoint, precision)
+    tensors = {name: (each.dtype, each.data) for name, each in checkpoint.tensors.items()}
     try:
         return _native.Model(
-            _native_config(checkpoint.config), tensors, threads or _available_processors()
+            _native_config(checkpoint.config),
+            tensors,
+            fast=precision == "fast",
+            threads=threads or available_processors(),
         )
     except ValueError as error:
         raise EngineError(f"the native engine cannot run this model: {error}") from error
@@ -185,12 +198,6 @@ def _native_config(config: ModelConfig) -> _native.Config:
         swiglu_limit=config.swiglu_limit,
         rms_norm_eps=config.rms_norm_eps,
     )
-
-
-def _available_processors() -> int:
-    with suppress(AttributeError):  # not on every system
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _step(model: _native.Model, generations: list[Generation]) -> list[tuple[Mailbox, Output]]:

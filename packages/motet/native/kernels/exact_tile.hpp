@@ -1,4 +1,4 @@
-// Matrix times several activation rows: the loop both weight formats share.
+// Matrix times several activation rows in float32: the loop all weight formats share.
 //
 // `Weights` knows how to decode 32 consecutive weights of a row into registers. With few tokens
 // the weights are decoded on the fly; with more, four rows are decoded once into a panel that
@@ -38,7 +38,7 @@ struct Tile {
     float* out;  // [tokens, stride], first element is this row's
 };
 
-template <int Rows, int Tokens, class Weights, class Matrix>
+template <int Rows, int Tokens, class Weights>
 inline void multiply_tile(const Weights& weights, const Matrix& matrix, Tile tile, Output to) {
     Floats sums[Rows][Tokens] = {};
     for (size_t block = 0; block < matrix.inner / 32; ++block) {
@@ -53,16 +53,16 @@ inline void multiply_tile(const Weights& weights, const Matrix& matrix, Tile til
         }
     }
     for (int r = 0; r < Rows; ++r) {
-        const float bias = matrix.bias ? matrix.bias[tile.row + r].value() : 0.0f;
+        const float bias = matrix.bias ? matrix.bias[tile.row + r] : 0.0f;
         for (int t = 0; t < Tokens; ++t) {
-            float& out = tile.out[t * to.stride + r];
+            float& out = tile.out[t * to.stride + r * to.row_stride];
             const float value = sum(sums[r][t]) + bias;
             out = to.accumulate ? out + value : value;
         }
     }
 }
 
-template <int Rows, class Weights, class Matrix>
+template <int Rows, class Weights>
 inline void multiply_rows(const Weights& weights, const Matrix& matrix, Tile tile, size_t tokens,
                           Output to) {
     while (tokens > 0) {
@@ -77,7 +77,7 @@ inline void multiply_rows(const Weights& weights, const Matrix& matrix, Tile til
     }
 }
 
-template <int Rows, class Weights, class Matrix>
+template <int Rows, class Weights>
 inline void multiply_group(const Weights& weights, const Matrix& matrix, Tile tile, size_t tokens,
                            Output to, float* panel) {
     if (tokens < 2 * kTokenTile) {
@@ -95,14 +95,14 @@ inline void multiply_group(const Weights& weights, const Matrix& matrix, Tile ti
     multiply_rows<Rows>(Panel{panel, matrix.inner}, matrix, tile, tokens, to);
 }
 
-template <class Weights, class Matrix>
+template <class Weights>
 inline void multiply(const Weights& weights, const Matrix& matrix, RowRange range, const float* x,
                      size_t tokens, Output to, float* panel) {
     for (size_t first = 0; first < tokens; first += kTokenBlock) {
         const size_t count = tokens - first < kTokenBlock ? tokens - first : kTokenBlock;
         const auto tile = [&](size_t row) {
             return Tile{row, row, x + first * matrix.inner,
-                        to.data + first * to.stride + (row - range.begin)};
+                        to.data + first * to.stride + (row - range.begin) * to.row_stride};
         };
         size_t row = range.begin;
         for (; row + kPanelRows <= range.end; row += kPanelRows)

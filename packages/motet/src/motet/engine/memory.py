@@ -1,0 +1,49 @@
+"""Whether a model fits into this machine's memory, said before anything is loaded.
+
+Mapped weights take no memory of their own, but a model whose weights do not stay in memory reads
+them from the disk for every token. So they count in full, but for what the fast mode derives and
+then never reads again.
+"""
+
+from __future__ import annotations
+
+from math import prod
+
+from motet.checkpoint import Checkpoint, Tensor
+from motet.checkpoint.inspection import available_memory, show_bytes
+from motet.checkpoint.sizes import cache_bytes
+from motet.engine.errors import EngineError
+
+_CONTEXT = 4096  # tokens that have to fit at least
+_DERIVED = ("q_proj.weight", "k_proj.weight", "v_proj.weight", "o_proj.weight", "lm_head.weight")
+_INT8_BITS = 17  # of two values: signed bytes and their share of a float16
+
+
+def memory_needed(checkpoint: Checkpoint, precision: str, tokens: int) -> int:
+    """Bytes for the weights that are read again and again and a context of so many tokens."""
+    config = checkpoint.config
+    weights = sum(_resident_bytes(each, precision) for each in checkpoint.tensors.values())
+    return weights + cache_bytes(config, min(tokens, config.context_length))
+
+
+def require_memory(checkpoint: Checkpoint, precision: str) -> None:
+    """Raises EngineError with what would fit, if the model does not."""
+    available = available_memory()
+    needed = memory_needed(checkpoint, precision, _CONTEXT)
+    if available is None or needed <= available:
+        return
+    sentence = (
+        f"the model needs {show_bytes(needed)} of memory at the precision {precision}, but"
+        f" {show_bytes(available)} are free here"
+    )
+    if precision == "exact" and memory_needed(checkpoint, "fast", _CONTEXT) <= available:
+        raise EngineError(f"{sentence}; the fast precision would fit")
+    raise EngineError(f"{sentence}; end other programs, or use a smaller model")
+
+
+def _resident_bytes(tensor: Tensor, precision: str) -> int:
+    if tensor.name == "model.embed_tokens.weight":
+        return 0  # a row for each token, and no more
+    if precision == "fast" and tensor.name.endswith(_DERIVED):
+        return prod(tensor.shape) * _INT8_BITS // 16
+    return tensor.nbytes

@@ -1,0 +1,55 @@
+"""A GGUF file on the engine computes what the numbers in it say."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from random_models import random_checkpoint, random_config, random_tokens
+
+from motet.checkpoint import Checkpoint, open_checkpoint
+from motet.checkpoint.config import FULL, SLIDING
+from motet.checkpoint.gguf import huggingface_tensors, write_gguf
+from motet.engine.native import native_model
+from motet.harmony import o200k_harmony
+
+PROMPT = 60
+
+
+@pytest.fixture(params=[1, 4])
+def stored(request: pytest.FixtureRequest, tmp_path: Path) -> Checkpoint:
+    vocabulary = o200k_harmony().subset(range(256))
+    config = random_config(request.param)
+    config = replace(
+        config,
+        vocabulary_size=vocabulary.size,
+        swiglu_limit=7.0,
+        layer_types=(SLIDING, FULL, SLIDING, FULL)[: config.layers],
+    )
+    source = random_checkpoint(config, request.param)
+    write_gguf(tmp_path / "model.gguf", config, source.tensors, vocabulary)
+    return open_checkpoint(tmp_path / "model.gguf")
+
+
+def as_huggingface(checkpoint: Checkpoint) -> Checkpoint:
+    """The same numbers in the other layout, 8-bit ones widened to float32."""
+    tensors = {tensor.name: tensor for tensor in huggingface_tensors(checkpoint)}
+    return replace(checkpoint, layout="huggingface", tensors=tensors)
+
+
+def test_logits_are_those_of_the_same_numbers_in_the_other_layout(stored: Checkpoint) -> None:
+    tokens = random_tokens(stored.config, PROMPT)
+    file, plain = native_model(stored), native_model(as_huggingface(stored))
+    found = file.step([(file.sequence(), tokens, PROMPT)])
+    wanted = plain.step([(plain.sequence(), tokens, PROMPT)])
+    assert np.abs(found - wanted).max() < 1e-5 * np.abs(wanted).max()  # other orders of sums
+
+
+def test_the_fast_mode_takes_8_bit_matrices_as_they_are(stored: Checkpoint) -> None:
+    tokens = random_tokens(stored.config, PROMPT)
+    exact, fast = native_model(stored), native_model(stored, precision="fast")
+    assert fast.derived_bytes == 0
+    wanted = exact.step([(exact.sequence(), tokens, PROMPT)])
+    found = fast.step([(fast.sequence(), tokens, PROMPT)])
+    per_token = np.linalg.norm(found - wanted, axis=1) / np.linalg.norm(wanted, axis=1)
+    assert 0 < float(np.median(per_token)) < 0.05

@@ -1,0 +1,78 @@
+"""A model that does not fit is refused before it is loaded."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+from random_models import random_checkpoint, random_config
+
+from motet.checkpoint import Checkpoint
+from motet.checkpoint.layout import tensor_specs
+from motet.engine import EngineError, memory
+from motet.engine.native import native_model
+
+
+@dataclass(frozen=True)
+class Sized:
+    """A tensor of which only the size is known."""
+
+    name: str
+    shape: tuple[int, ...]
+    nbytes: int
+
+
+def gpt_oss_20b() -> Checkpoint:
+    """The shape of gpt-oss-20b, without its weights."""
+    config = replace(
+        random_config(0),
+        layers=24,
+        hidden_size=2880,
+        intermediate_size=2880,
+        experts=32,
+        experts_per_token=4,
+        attention_heads=64,
+        key_value_heads=8,
+        head_dim=64,
+        vocabulary_size=201_088,
+        sliding_window=128,
+        layer_types=("sliding_attention", "full_attention") * 12,
+        context_length=131_072,
+    )
+    tensors = {
+        each.name: Sized(each.name, each.shape, each.nbytes) for each in tensor_specs(config)
+    }
+    return Checkpoint(Path("20b"), "huggingface", (), config, tensors, None)  # type: ignore[arg-type]
+
+
+def test_the_fast_mode_needs_what_it_keeps() -> None:
+    checkpoint = gpt_oss_20b()
+    experts, dense = 10_152_345_600, 24 * (2 * 4096 + 2 * 512) * 2880 * 2 + 201_088 * 2880 * 2
+    vectors = 5120 + 2880 + 64 + 2 * 2880 + 32 + 32 * 3 * 2880
+    small = 24 * (vectors + 32 * 2880) * 2 + 2880 * 2  # and the router
+    cache = memory.cache_bytes(checkpoint.config, 4096)
+    assert memory.memory_needed(checkpoint, "exact", 4096) == experts + dense + small + cache
+    fast = memory.memory_needed(checkpoint, "fast", 4096)
+    assert abs(fast - (experts + dense * 8.5 / 16 + small + cache)) < 1000
+
+
+@pytest.mark.parametrize(
+    ("available", "precision", "sentence"),
+    [
+        (10**10, "fast", r"needs 1\d\.\d\d GB .* but 10\.00 GB are free here; .*smaller model"),
+        (12_500_000_000, "exact", "the fast precision would fit"),
+    ],
+)
+def test_the_refusal_says_what_would_fit(
+    available: int, precision: str, sentence: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(memory, "available_memory", lambda: available)
+    with pytest.raises(EngineError, match=sentence):
+        memory.require_memory(gpt_oss_20b(), precision)
+
+
+@pytest.mark.parametrize("available", [None, 10**9])
+def test_what_fits_or_cannot_be_known_is_loaded(
+    available: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(memory, "available_memory", lambda: available)
+    assert native_model(random_checkpoint(random_config(0))).threads >= 1
