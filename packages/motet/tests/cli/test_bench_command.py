@@ -1,5 +1,6 @@
 """`motet bench`: synthetic and converted models, and what it refuses to do."""
 
+import json
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -53,11 +54,25 @@ def test_inspecting_it(converted: Path) -> None:
     assert "MXFP4" in done.stdout
 
 
-def test_talking_to_it_is_refused(converted: Path) -> None:
-    done = motet("generate", "Hello", "--model", converted)
-    assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith("motet: the native engine cannot run GGUF files yet")
-    assert done.stderr.count("\n") == 1
+def test_talking_to_it(converted: Path) -> None:
+    options = ("--model", converted, "--maximum-tokens", "3", "--temperature", "0", "--json")
+    done = motet("generate", "Hello", *options)
+    assert done.returncode == 4, done.stderr  # a random model that is cut after three tokens
+    assert json.loads(done.stdout)["messages"]
+
+
+def test_measuring_a_model(random_model: Path) -> None:
+    sizes = ("--prompt", "8", "--depth", "100", "--batch", "2", "--rounds", "1")
+    done = motet("bench", "model", random_model, *sizes, "--json")
+    assert (done.returncode, done.stderr) == (0, "")
+    report = json.loads(done.stdout)
+    assert [phase["name"] for phase in report["phases"]] == ["prompt 8", "answer at 100", "batch 2"]
+    assert all(0 < phase["share"] < 1 for phase in report["phases"])
+    assert report["machine"]["read_bytes"] > 1e8
+    assert report["derived_bytes"] > 0
+    shown = motet("bench", "model", random_model, *sizes, "--precision", "exact")
+    assert (shown.returncode, shown.stderr) == (0, "")
+    assert "answer at 100" in shown.stdout
 
 
 def assert_refused(reason: str, *arguments: str | Path) -> None:

@@ -1,8 +1,8 @@
-"""`motet bench`: what measuring takes: models of the published shapes, for Motet and for llama.cpp.
+"""`motet bench`: this machine's limits, a model's speed beside them, and models to measure with.
 
 Speed depends on shapes and not on what a model has learned, so random weights will do, and both
-sides get the same ones: MXFP4 experts with identical values, the rest rounded from the same
-numbers. Everything streams; what is left half written is removed.
+Motet and llama.cpp get the same ones: MXFP4 experts with identical values, the rest rounded from
+the same numbers. Everything streams; what is left half written is removed.
 """
 
 from pathlib import Path
@@ -11,16 +11,49 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from motet.cli.documents import InputError
+from motet.cli.options import Precision
 from motet.cli.terminal import note
 
 if TYPE_CHECKING:
     from motet.checkpoint import ModelConfig
 
-bench = typer.Typer(
-    no_args_is_help=True, help="Make models of the published shapes to measure with."
-)
+bench = typer.Typer(no_args_is_help=True, help="Measure models, and make some to measure.")
 
 _GGUF = ".gguf"
+
+
+@bench.command()
+def model(
+    path: Annotated[Path, typer.Argument(metavar="MODEL", help="A folder or .gguf file.")],
+    prompts: Annotated[
+        list[int], typer.Option("--prompt", min=2, help="Tokens of a prompt; repeatable.")
+    ] = [128, 512],  # noqa: B006 typer wants a list
+    depths: Annotated[
+        list[int], typer.Option("--depth", min=0, help="Context of an answer; repeatable.")
+    ] = [0, 2048, 8192],  # noqa: B006
+    batches: Annotated[
+        list[int], typer.Option("--batch", min=2, help="Answers at once; repeatable.")
+    ] = [8, 16],  # noqa: B006
+    rounds: Annotated[int, typer.Option(min=1, help="Rounds of which the median counts.")] = 3,
+    precision: Precision = "fast",
+    threads: Annotated[
+        int | None, typer.Option(min=1, max=256, show_default="the processors there are")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
+) -> None:
+    """Measure a model on this machine, and how near it comes to what the machine allows."""
+    from motet.cli.measuring import measure_model
+
+    measure_model(
+        path,
+        prompts=prompts,
+        depths=depths,
+        batches=batches,
+        rounds=rounds,
+        precision=precision,
+        threads=threads,
+        as_json=as_json,
+    )
 
 
 @bench.command()

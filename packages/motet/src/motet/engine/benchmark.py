@@ -1,0 +1,137 @@
+"""Measuring a model on the native engine, beside what the machine allows.
+
+Each figure is the median of several rounds. The limit of a phase is the larger of two times: to
+read the bytes it needs at the memory's speed, and to compute its operations at the arithmetic
+units' speed, both measured in the same run. Contexts are made of zeros: what attention costs does
+not depend on what was said.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from motet import _native
+from motet.checkpoint import ModelConfig
+from motet.engine.cost import StepCost, step_cost
+from motet.engine.native import Precision
+from motet.engine.processors import available_processors
+
+_MEMORY_BYTES = 1 << 30  # larger than any cache
+_SECONDS = 1.0  # for each limit of the machine
+_DECODED = 16  # tokens in a round of decoding
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Operations and bytes a second, with `threads` threads."""
+
+    threads: int
+    float_operations: float
+    int8_operations: float
+    read_bytes: float
+
+    def limit(self, cost: StepCost, precision: Precision) -> float:
+        """Seconds that a step of this cost takes at least."""
+        peak = self.int8_operations if precision == "fast" else self.float_operations
+        return max(cost.bytes / self.read_bytes, cost.operations / peak)
+
+
+@dataclass(frozen=True)
+class Phase:
+    """One thing to measure: sequences that each read `tokens` at a context of `depth`."""
+
+    name: str
+    sequences: int = 1
+    tokens: int = 1
+    depth: int = 0
+
+
+@dataclass(frozen=True)
+class Figure:
+    """The speed of a phase in tokens a second, all sequences together, and the machine's limit."""
+
+    phase: Phase
+    tokens_per_second: float
+    limit: float
+
+    @property
+    def share(self) -> float:
+        """How much of the limit is reached."""
+        return self.tokens_per_second / self.limit
+
+
+def measure_machine(threads: int | None = None) -> Machine:
+    """What this machine can do at best with so many threads."""
+    threads = threads or available_processors()
+    return Machine(threads, *_native.machine_speed(threads, _MEMORY_BYTES, _SECONDS))
+
+
+def phases(
+    prompts: Sequence[int], depths: Sequence[int], batches: Sequence[int]
+) -> Iterator[Phase]:
+    """Prompts of these lengths, answers at these depths of context, and in these batches."""
+    for tokens in prompts:
+        yield Phase(f"prompt {tokens}", tokens=tokens)
+    for depth in depths:
+        yield Phase(f"answer at {depth}", depth=depth)
+    for count in batches:
+        yield Phase(f"batch {count}", sequences=count)
+
+
+def measure(
+    model: _native.Model,
+    config: ModelConfig,
+    phase: Phase,
+    machine: Machine,
+    precision: Precision,
+    rounds: int,
+) -> Figure:
+    """Run one phase `rounds` times, after one round that does not count."""
+    run = _decoding if phase.tokens == 1 else _prefill
+    seconds = [run(model, config, phase) for _ in range(rounds + 1)][1:]
+    cost = step_cost(
+        config,
+        sequences=phase.sequences,
+        tokens=phase.tokens,
+        depth=phase.depth,
+        precision=precision,
+    )
+    tokens = phase.sequences * phase.tokens
+    return Figure(
+        phase, tokens / statistics.median(seconds), tokens / machine.limit(cost, precision)
+    )
+
+
+def _prefill(model: _native.Model, config: ModelConfig, phase: Phase) -> float:
+    random = np.random.default_rng(phase.tokens)
+    sequence = model.sequence()
+    sequence.skip(phase.depth)
+    tokens = random.integers(0, config.vocabulary_size, phase.tokens, dtype=np.int32)
+    return _seconds(lambda: model.step([(sequence, tokens, 1)]))
+
+
+def _decoding(model: _native.Model, config: ModelConfig, phase: Phase) -> float:
+    """Seconds of one step, on average over a few: every one meets other experts."""
+    random = np.random.default_rng(phase.sequences)
+    sequences = [model.sequence() for _ in range(phase.sequences)]
+    for sequence in sequences:
+        sequence.skip(phase.depth)
+    shape = (_DECODED, phase.sequences, 1)
+    steps = random.integers(0, config.vocabulary_size, shape, dtype=np.int32)
+
+    def decode() -> None:
+        for tokens in steps:
+            model.step([(*pair, 1) for pair in zip(sequences, tokens, strict=True)])
+
+    return _seconds(decode) / _DECODED
+
+
+def _seconds(action: Callable[[], object]) -> float:
+    started = time.perf_counter()
+    action()
+    return time.perf_counter() - started

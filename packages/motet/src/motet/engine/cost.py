@@ -1,0 +1,58 @@
+"""What a step of the native engine has to read and to compute: arithmetic on the config.
+
+These are lower bounds, which measurements are compared with: every weight that is needed is read
+once per step, and the expected number of distinct experts is that of random choices.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from motet.checkpoint import ModelConfig
+from motet.checkpoint.config import SLIDING
+
+_EXPERT_BITS = 4.25  # MXFP4: 32 values of 4 bits and a scale byte
+_DENSE_BITS = {"fast": 8.5, "exact": 16.0}  # 32 signed bytes and a float16; bfloat16
+_CACHE_BYTES = 4.0  # float32
+
+
+@dataclass(frozen=True)
+class StepCost:
+    """Bytes read from memory, and multiplications and additions."""
+
+    bytes: float
+    operations: float
+
+
+def step_cost(
+    config: ModelConfig, *, sequences: int, tokens: int, depth: int, precision: str = "fast"
+) -> StepCost:
+    """One step in which each of `sequences` reads `tokens` more at a context of `depth` tokens.
+
+    Logits are wanted of the last token of each sequence.
+    """
+    rows = sequences * tokens
+    expert = 3 * config.hidden_size * config.intermediate_size
+    share = config.experts_per_token / config.experts
+    distinct = config.experts * (1 - (1 - share) ** rows)
+    attention = config.hidden_size * (2 * config.query_width + 2 * config.key_value_width)
+    head = config.vocabulary_size * config.hidden_size
+    positions = _positions(config, depth, tokens)
+    weights = (
+        config.layers * (distinct * expert * _EXPERT_BITS)
+        + (config.layers * attention + head) * _DENSE_BITS[precision]
+    )
+    cache = sequences * sum(positions) * 2 * config.key_value_width * _CACHE_BYTES
+    per_row = config.layers * (config.experts_per_token * expert + attention)
+    scores = sum(seen * tokens * 2 * config.query_width for seen in positions) * sequences
+    return StepCost(
+        bytes=weights / 8 + cache, operations=2 * (rows * per_row + sequences * head + scores)
+    )
+
+
+def _positions(config: ModelConfig, depth: int, tokens: int) -> list[float]:
+    """How many positions a token sees in each layer, on average over the step."""
+    seen = depth + (tokens + 1) / 2
+    return [
+        min(seen, config.sliding_window) if kind == SLIDING else seen for kind in config.layer_types
+    ]
