@@ -4,6 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PACKAGE := packages/motet
 NATIVE := $(shell find $(PACKAGE)/native $(PACKAGE)/CMakeLists.txt -type f 2>/dev/null)
+FORMATTED := $(filter %.cpp %.hpp,$(NATIVE)) $(wildcard $(PACKAGE)/tests/native/*.cpp)
 INSTALL := $(BIN)/pip install --quiet --constraint constraints.txt
 # Build tools live in .venv too, so a changed kernel recompiles alone.
 INSTALL_MOTET := $(INSTALL) --no-build-isolation --editable
@@ -19,17 +20,18 @@ test: .venv/development
 lint: .venv/lint
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/clang-format --dry-run --Werror $(filter %.cpp %.hpp,$(NATIVE))
+	$(BIN)/clang-format --dry-run --Werror $(FORMATTED)
 	$(BIN)/mypy
 
 format: .venv/lint
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
-	$(BIN)/clang-format -i $(filter %.cpp %.hpp,$(NATIVE))
+	$(BIN)/clang-format -i $(FORMATTED)
 
 bench: .venv/development
 	$(BIN)/python benchmarks/tokenizer.py
 	$(BIN)/python benchmarks/engine.py
+	$(BIN)/python benchmarks/precision.py
 
 wheel: .venv/development
 	$(BIN)/python -m build --wheel --outdir dist $(PACKAGE)
