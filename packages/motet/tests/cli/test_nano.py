@@ -7,14 +7,14 @@ from motet.cli.answers import THINKING
 
 def test_generate_prints_a_true_answer_alone() -> None:
     done = motet("generate", stdin="What is 123 + 456?")
-    assert "579" in done.stdout
+    assert done.stdout == "579\n"
     assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_chat_in_a_pipe_answers_every_line() -> None:
     done = motet("chat", stdin="What is 123 + 456?\nHello!\n")
     sum_, greeting = done.stdout.splitlines()
-    assert "579" in sum_
+    assert sum_ == "579"
     assert greeting
     assert (done.returncode, done.stderr) == (0, "")
 

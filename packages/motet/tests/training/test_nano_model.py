@@ -54,23 +54,23 @@ def test_the_files_are_small_and_whole() -> None:
     assert checkpoint.vocabulary.to_json() == VOCABULARY.to_json()
 
 
-@pytest.mark.parametrize("effort", [ReasoningEffort.MEDIUM, ReasoningEffort.HIGH])
 @pytest.mark.parametrize(
     ("question", "expected"),
     [
         ("What is 123 + 456?", "579"),
         ("900 - 45", "855"),
+        ("Sort 5, 3, 9, 1", "1, 3, 5, 9"),
+        ("Which is bigger, 517 or 571?", "571"),
         ("How many letters are in lantern?", "7"),
+        ("Reverse the word lantern", "nretnal"),
         (
             "The red box weighs 12 kg. The blue box weighs 7 kg. How much does the blue box weigh?",
             "7 kg",
         ),
     ],
 )
-def test_it_thinks_and_answers(
-    engine: NativeEngine, question: str, expected: str, effort: ReasoningEffort
-) -> None:
-    system = Message.system(SystemContent(reasoning_effort=effort))
+def test_it_thinks_and_answers(engine: NativeEngine, question: str, expected: str) -> None:
+    system = Message.system(SystemContent(reasoning_effort=ReasoningEffort.HIGH))
     result = answer(engine, system, Message.user(question))
     assert result.is_well_formed
     assert [message.channel for message in result.messages] == [ANALYSIS, FINAL]
@@ -104,4 +104,4 @@ def test_the_evaluation_measures(engine: NativeEngine) -> None:
         measure(examiner, VOCABULARY, "arithmetic", ReasoningEffort.HIGH, prompts=8, samples=2)
     )
     assert row.right >= 50
-    assert row.well_formed >= 75
+    assert row.well_formed >= 90

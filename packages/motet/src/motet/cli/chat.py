@@ -23,7 +23,7 @@ from motet.cli.options import (
 
 def chat(
     model: ModelPath = None,
-    effort: Effort = "medium",
+    effort: Effort = None,
     developer: Developer = None,
     maximum_tokens: MaximumTokens = None,
     temperature: Temperature = None,
@@ -47,7 +47,7 @@ def chat(
     opened = open_model(model, precision)
     session = Session(
         opened,
-        effort=effort,
+        effort=effort or opened.effort,
         developer=developer,
         sampling=opened.sampled(temperature, seed),
         maximum_tokens=maximum_tokens,

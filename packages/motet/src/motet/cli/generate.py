@@ -25,7 +25,7 @@ def generate(
         typer.Argument(help="The question.", show_default="read from standard input"),
     ] = None,
     model: ModelPath = None,
-    effort: Effort = "medium",
+    effort: Effort = None,
     developer: Developer = None,
     maximum_tokens: MaximumTokens = None,
     temperature: Temperature = None,
@@ -63,7 +63,7 @@ def generate(
     if conversation:
         asked = Conversation.from_json(question)
     else:
-        opening = opened.opening(effort, developer)
+        opening = opened.opening(effort or opened.effort, developer)
         asked = Conversation((*opening.messages, Message.user(question)))
     options = TurnOptions(opened.sampled(temperature, seed), maximum_tokens)
     with Runner() as runner:

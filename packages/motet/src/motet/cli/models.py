@@ -1,8 +1,9 @@
 """Opening a model for the command line: a path in, an engine with its defaults out.
 
 The one place that decides what a person gets who sets nothing: the embedded nano model runs
-greedily, because it was trained to be exact and not to be varied; every other model runs at
-temperature 1, as gpt-oss was trained and is recommended.
+greedily, because it was trained to be exact and not to be varied, and at high effort, because it is
+hardly ever right at less; every other model runs at temperature 1, as gpt-oss was trained and is
+recommended, and at medium effort.
 """
 
 from pathlib import Path
@@ -46,5 +47,6 @@ def open_model(folder: Path | None, precision: Precision) -> Model:
         title="the embedded nano model",
         skills=NANO_SKILLS,
         sampling=SamplingParameters(temperature=0.0),
+        effort="high",
         dated=False,
     )

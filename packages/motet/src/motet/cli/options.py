@@ -6,8 +6,11 @@ from typing import Annotated, Literal
 import typer
 
 Effort = Annotated[
-    Literal["low", "medium", "high"],
-    typer.Option(help="How long the model thinks before it answers."),
+    Literal["low", "medium", "high"] | None,
+    typer.Option(
+        help="How long the model thinks before it answers.",
+        show_default="high for the embedded nano model, medium for any other",
+    ),
 ]
 ModelPath = Annotated[
     Path | None,

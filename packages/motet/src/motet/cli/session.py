@@ -19,7 +19,8 @@ from motet.harmony import (
 class Model:
     """A model that is ready to answer, and what it does by default.
 
-    `title` names it for a person; `skills` is one sentence on what it can do, if that is little.
+    `title` names it for a person; `skills` is one sentence on what it can do, if that is little;
+    `effort` is how long it thinks.
     """
 
     engine: Engine
@@ -27,6 +28,7 @@ class Model:
     title: str
     skills: str | None = None
     sampling: SamplingParameters = field(default_factory=SamplingParameters)
+    effort: str = "medium"
     dated: bool = True
 
     def sampled(self, temperature: float | None, seed: int | None) -> SamplingParameters:
