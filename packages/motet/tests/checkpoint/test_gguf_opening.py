@@ -21,7 +21,6 @@ from gguf_files import (
 from motet.checkpoint import CheckpointError, from_bf16, open_checkpoint
 from motet.checkpoint.gguf import huggingface_tensors
 from motet.checkpoint.inspection import inspect_checkpoint
-from motet.engine import EngineError, NativeEngine
 
 ARRAYS = huggingface_arrays()
 TENSORS = llama_tensors(ARRAYS)
@@ -263,11 +262,6 @@ def test_experts_that_are_not_mxfp4_have_no_original_bytes(tmp_path: Path) -> No
 def test_a_vocabulary_that_nobody_names(model: Path) -> None:
     with pytest.raises(CheckpointError, match="the file names none"):
         _ = open_checkpoint(model).vocabulary
-
-
-def test_the_engine_refuses(model: Path) -> None:
-    with pytest.raises(EngineError, match="cannot run GGUF files yet"):
-        NativeEngine(open_checkpoint(model))
 
 
 def test_inspection(model: Path) -> None:

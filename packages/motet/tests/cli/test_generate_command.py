@@ -34,9 +34,10 @@ def test_ctrl_c_keeps_what_was_said(random_model: Path) -> None:
     command = [*COMMAND, "generate", "Hello", "--model", str(random_model), "--temperature", "0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdout
-        assert process.stdout.read(1)
+        assert process.stderr
+        first = process.stdout.read(1)
         process.send_signal(signal.SIGINT)
-        said, remarks = process.communicate(timeout=20)
+        said, remarks = first + process.stdout.read(), process.stderr.read()
     assert said.endswith(b"\n")
     assert remarks == b"Stopped.\n"
     assert process.returncode == 130
