@@ -16,8 +16,8 @@ ModelPath = Annotated[
     Path | None,
     typer.Option(
         "--model",
-        metavar="FOLDER",
-        help="A folder with a gpt-oss checkpoint.",
+        metavar="PATH",
+        help="A folder with a gpt-oss checkpoint, or a GGUF file.",
         show_default="the embedded nano model",
     ),
 ]
