@@ -10,7 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from motet.harmony import Conversation, ReasoningEffort, render_for_completion
-from motet.training.conversations import Situation, make_example, make_practice, make_situation
+from motet.training.conversations import (
+    Situation,
+    make_example,
+    make_lesson,
+    make_practice,
+    make_situation,
+)
 from motet.training.exercise import Split
 from motet.training.grading import is_right_answer, is_right_call, is_well_formed
 from motet.training.tasks import TASKS
@@ -60,6 +66,24 @@ def test_a_wrong_answer_is_graded_as_wrong() -> None:
         assert is_well_formed(wrong, VOCABULARY)
         assert not is_right_answer(wrong, situation.exercise, VOCABULARY)
         assert not is_well_formed(answer[:-1], VOCABULARY)
+
+
+def test_a_lesson_is_exercises_of_one_effort_each_learned_in_its_place() -> None:
+    random = Random(7)
+    for _ in range(40):
+        lesson = make_lesson(random, VOCABULARY, {}, 448)
+        assert len(lesson.ids) <= 448 or len(lesson.tasks) == 1
+        assert len({task.partition("/")[2] for task in lesson.tasks}) == 1
+        runs = [owner for owner, _ in groupby(lesson.owners) if owner >= 0]
+        assert [owner for owner, _ in groupby(runs)] == list(range(len(lesson.tasks)))
+        parts = [
+            [token for _, token in run]
+            for learned, run in groupby(
+                zip(lesson.learned, lesson.ids, strict=True), key=lambda pair: pair[0]
+            )
+            if learned
+        ]
+        assert all(is_well_formed(part, VOCABULARY) for part in parts)
 
 
 def test_practice_copies_the_user() -> None:

@@ -81,16 +81,19 @@ def test_the_answer_of_an_order_has_grown_in_its_thought() -> None:
             assert [int(number) for _, number, _ in taken] == lists[-1]
 
 
-def test_a_column_of_digits_names_the_best_and_who_has_it() -> None:
+def test_numbers_are_compared_digit_by_digit_until_they_differ() -> None:
     for exercise in exercises("ordering"):
-        lines = re.findall(
-            r"^[MCXI]((?:[a-e]\d)+)([<>])(\d)([a-e]+)$", exercise.thoughts[HIGH], re.M
-        )
-        assert lines
-        for shown, sign, best, kept in lines:
-            digits = dict(zip(shown[::2], shown[1::2], strict=True))
-            assert best == (min if sign == "<" else max)(digits.values())
-            assert kept == "".join(label for label, digit in digits.items() if digit == best)
+        thought = exercise.thoughts[HIGH]
+        numbers = dict(re.findall(r"\b([a-e])(\d{4})\b", thought.partition("\n")[0]))
+        lines = re.findall(r"^([a-e])([a-e])((?:[MCXI]\d\d)+)([<>])([a-e])$", thought, re.M)
+        assert lines or len(numbers) == 1
+        for one, other, digits, sign, winner in lines:
+            pairs = list(zip(numbers[one], numbers[other], strict=True))
+            equal = next((i for i, (x, y) in enumerate(pairs) if x != y), 3)
+            columns = zip("MCXI", pairs[: equal + 1], strict=False)
+            assert digits == "".join(f"{column}{x}{y}" for column, (x, y) in columns)
+            best = (min if sign == "<" else max)(numbers[one], numbers[other])
+            assert numbers[winner] == best
 
 
 def test_a_looked_up_value_stands_in_the_question_and_in_the_quotation() -> None:

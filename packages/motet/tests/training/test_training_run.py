@@ -20,7 +20,14 @@ from motet.training.vocabulary import nano_vocabulary
 VOCABULARY = nano_vocabulary()
 CONFIG = nano_config(VOCABULARY, hidden=64, layers=2, experts=2)
 OPTIONS = TrainingOptions(
-    steps=4, tokens_per_step=1536, save_every=2, log_every=2, warmup_steps=1, practice_steps=2
+    steps=4,
+    tokens_per_step=1536,
+    early_steps=2,
+    early_tokens_per_step=1024,
+    save_every=2,
+    log_every=2,
+    warmup_steps=1,
+    practice_steps=2,
 )
 
 

@@ -1,14 +1,17 @@
 """Exercises in their surroundings: system and developer messages, functions, earlier turns; as ids.
 
 The assistant writes headers in the model's own order (`<|channel|>commentary to=functions.f
-<|constrain|>json<|message|>`). Only what the assistant has to write is learned; earlier turns stand
-in the prompt as they would in a conversation, without their chain of thought.
+<|constrain|>json<|message|>`). Only what the assistant has to write is learned. A situation is one
+exercise in a conversation as it comes up later, earlier turns without their chain of thought. A
+lesson is several exercises one after the other, all of them learned: a short way to say much, since
+the opening is read once.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from random import Random
 
@@ -25,23 +28,23 @@ from motet.harmony import (
     render_for_completion,
     render_message,
 )
-from motet.training.exercise import Call, Exercise, Split, draw
+from motet.training.exercise import Call, Exercise, NoProblemError, Split, draw
 from motet.training.lexicon import any_word
 from motet.training.phrases import phrases
 from motet.training.tasks import TASKS
-from motet.training.tasks.functions import offered_functions
+from motet.training.tasks.functions import FunctionSet, function_set, request
 
 MIXTURE: Mapping[str, float] = {
-    "arithmetic": 22,
-    "ordering": 20,
-    "lookup": 17,
-    "letters": 18,
-    "functions": 17,
-    "talk": 6,
+    "arithmetic": 21,
+    "ordering": 22,
+    "lookup": 15,
+    "letters": 17,
+    "functions": 20,
+    "talk": 5,
 }
 """How often each task is trained, relative to the others."""
 
-_EFFORTS = {ReasoningEffort.LOW: 10, ReasoningEffort.MEDIUM: 34, ReasoningEffort.HIGH: 56}
+_EFFORTS = {ReasoningEffort.LOW: 10, ReasoningEffort.MEDIUM: 20, ReasoningEffort.HIGH: 70}
 
 
 @dataclass(frozen=True)
@@ -55,10 +58,20 @@ class Situation:
 
 @dataclass(frozen=True)
 class Example:
-    """Token ids to learn from; `learned[i]` tells whether ids[i] is the assistant's to write."""
+    """Token ids to learn from.
+
+    `tasks` names the exercises, such as `letters/high`; `owners[i]` is the number of the exercise
+    that ids[i] is part of an answer to, or -1 if it is not the assistant's to write.
+    """
 
     ids: list[int]
-    learned: list[bool]
+    owners: list[int]
+    tasks: list[str]
+
+    @property
+    def learned(self) -> list[bool]:
+        """Whether each id is the assistant's to write."""
+        return [owner >= 0 for owner in self.owners]
 
 
 def drawn_task(random: Random, weights: Mapping[str, float]) -> str:
@@ -81,7 +94,7 @@ def make_situation(
     earlier = [_earlier(random, split) for _ in range(random.choices((0, 1, 2), (87, 10, 3))[0])]
     tools = {tool.name: tool for each in (*earlier, exercise) for tool in each.tools}
     if not tools and random.random() < 0.06:
-        tools = {tool.name: tool for tool in offered_functions(random, random.choice((1, 1, 2)))}
+        tools = {tool.name: tool for tool in function_set(random).descriptions}
     opening = _opening(random, effort, tuple(tools.values()))
     history = [message for each in earlier for message in _history(random, vocabulary, each)]
     return Situation(exercise, effort, (*opening, *history, Message.user(exercise.question)))
@@ -89,21 +102,74 @@ def make_situation(
 
 def make_example(situation: Situation, vocabulary: Vocabulary) -> Example:
     """The prompt and everything the assistant has to write after it."""
-    exercise = situation.exercise
     prompt = render_for_completion(Conversation(situation.messages), vocabulary)
-    parts = [
-        (prompt, False),
-        (_thought(situation, vocabulary), True),
-    ]
+    parts = [(prompt, False), *_answer(situation.exercise, situation.effort, vocabulary)]
+    return Example(
+        ids=[token for part, _ in parts for token in part],
+        owners=[0 if learned else -1 for part, learned in parts for _ in part],
+        tasks=[f"{situation.exercise.task}/{situation.effort}"],
+    )
+
+
+def make_lesson(
+    random: Random, vocabulary: Vocabulary, weights: Mapping[str, float], longest: int
+) -> Example:
+    """Exercises of one effort until `longest` ids are reached, at least one.
+
+    `weights` change the mixture of the tasks, see `drawn_task`.
+    """
+    effort = random.choices(tuple(_EFFORTS), tuple(_EFFORTS.values()))[0]
+    task = drawn_task(random, weights)
+    offered = function_set(random) if task == "functions" else None
+    messages = _opening(random, effort, offered.descriptions if offered else ())
+    ids = [token for each in messages for token in render_message(each, vocabulary)]
+    lesson = Example(ids, [-1] * len(ids), [])
+    while not lesson.tasks or len(lesson.ids) < longest:
+        exercise = _drawn(random, task, offered)
+        added = _with_exercise(lesson, exercise, effort, vocabulary)
+        if lesson.tasks and len(added.ids) > longest:
+            break
+        lesson = added
+        if not offered or random.random() < 0.25:
+            task = drawn_task(random, dict(weights) | ({} if offered else {"functions": 0.0}))
+        else:
+            task = "functions"
+    return lesson
+
+
+def _drawn(random: Random, task: str, offered: FunctionSet | None) -> Exercise:
+    if task == "functions" and offered:
+        with suppress(NoProblemError):  # all that can be asked of these functions is held out
+            return draw(lambda each: request(each, offered), random, Split.TRAIN)
+        task = "talk"
+    return draw(TASKS[task], random, Split.TRAIN)
+
+
+def _with_exercise(
+    lesson: Example, exercise: Exercise, effort: ReasoningEffort, vocabulary: Vocabulary
+) -> Example:
+    question = render_message(Message.user(exercise.question), vocabulary)
+    start = [vocabulary.start, *vocabulary.encode("assistant")]
+    parts = [([*question, *start], False), *_answer(exercise, effort, vocabulary)]
+    number = len(lesson.tasks)
+    return Example(
+        ids=lesson.ids + [token for part, _ in parts for token in part],
+        owners=lesson.owners + [number if learned else -1 for part, learned in parts for _ in part],
+        tasks=[*lesson.tasks, f"{exercise.task}/{effort}"],
+    )
+
+
+def _answer(
+    exercise: Exercise, effort: ReasoningEffort, vocabulary: Vocabulary
+) -> list[tuple[list[int], bool]]:
+    """What follows `<|start|>assistant`, in parts, and whether the assistant writes each."""
+    parts = [(_thought(exercise, effort, vocabulary), True)]
     if exercise.call:
         parts += [
             (call_ids(exercise.call, vocabulary), True),
             (result_ids(exercise.call, vocabulary), False),
         ]
-    parts.append((_final(exercise, vocabulary), True))
-    ids = [token for part, _ in parts for token in part]
-    learned = [flag for part, flag in parts for _ in part]
-    return Example(ids, learned)
+    return [*parts, (_final(exercise, vocabulary), True)]
 
 
 def make_practice(random: Random, vocabulary: Vocabulary, longest: int) -> Example:
@@ -131,7 +197,8 @@ def make_practice(random: Random, vocabulary: Vocabulary, longest: int) -> Examp
         *text,
         vocabulary.return_,
     ]
-    return Example([*prompt, *answer], [False] * len(prompt) + [True] * len(answer))
+    owners = [-1] * len(prompt) + [0] * len(answer)
+    return Example([*prompt, *answer], owners, ["practice/low"])
 
 
 def call_ids(call: Call, vocabulary: Vocabulary) -> list[int]:
@@ -187,13 +254,13 @@ def _plain(ids: list[int], vocabulary: Vocabulary) -> str:
     return vocabulary.decode(newline if vocabulary.is_special(token) else token for token in ids)
 
 
-def _thought(situation: Situation, vocabulary: Vocabulary) -> list[int]:
-    text = situation.exercise.thoughts.get(situation.effort)
+def _thought(exercise: Exercise, effort: ReasoningEffort, vocabulary: Vocabulary) -> list[int]:
+    text = exercise.thoughts.get(effort)
     if not text:
         return []
     encode = vocabulary.encode
     head = [vocabulary.channel, *encode("analysis"), vocabulary.message]
-    body = _written(text, situation.exercise, vocabulary)
+    body = _written(text, exercise, vocabulary)
     return [*head, *body, vocabulary.end, vocabulary.start, *encode("assistant")]
 
 

@@ -64,13 +64,17 @@ def is_held_out(key: str) -> bool:
     return int.from_bytes(digest[:4], "big") % HELD_OUT_SHARE == 0
 
 
+class NoProblemError(Exception):
+    """A generator makes no problem of the split, or hardly any."""
+
+
 def draw(generator: Generator, random: Random, split: Split) -> Exercise:
-    """A random exercise of `split`."""
+    """A random exercise of `split`. Raises NoProblemError."""
     for _ in range(_ATTEMPTS):
         exercise = generator(random)
         if is_held_out(exercise.key) == (split is Split.VALIDATION):
             return exercise
-    raise AssertionError(f"{generator} makes no problem of the split {split}")
+    raise NoProblemError(f"{generator} makes no problem of the split {split}")
 
 
 def thoughts(high: str, medium: str) -> dict[ReasoningEffort, str]:

@@ -2,9 +2,9 @@
 
 Copying what follows an earlier occurrence takes two layers: one attends to the previous token, the
 next compares. Found by gradient descent alone this took longer than a whole run (no copying after
-700 steps, see the model card). Three things make it short: three heads of the first layer begin as
-heads for the tokens one, two and three places back (their biases alone do that, turned by the
-rotary embedding); the output matrix begins as a copy of the embedding, so copied means predicted;
+700 steps, see the model card). Three things make it short: two heads of the first layer begin as
+heads for the tokens one and two places back (their biases alone do that, turned by the rotary
+embedding); the output matrix begins as a copy of the embedding, so copied means predicted;
 and matrices are as large as their width asks for. All of it stays trainable.
 """
 
@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-OFFSETS = (1, 2, 3)
+OFFSETS = (1, 2)
 _AMPLITUDES = (8.0, 6.0, 3.0, 3.0)  # in the logit, by rotary frequency, the fastest first
 
 

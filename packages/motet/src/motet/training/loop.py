@@ -7,7 +7,6 @@ checkpoint, so a run can be stopped and resumed and repeats itself on the same m
 
 from __future__ import annotations
 
-import math
 import time
 from collections import defaultdict
 from collections.abc import Iterator
@@ -32,17 +31,23 @@ _CHECKPOINT = "training.pt"
 
 @dataclass(frozen=True)
 class TrainingOptions:
-    """How to train; a step sees `tokens_per_step` ids in two batches of different lengths."""
+    """How to train; a step sees `tokens_per_step` ids in two batches of different lengths.
 
-    steps: int = 2600
-    tokens_per_step: int = 8192
-    learning_rate: float = 3e-3
+    The first `early_steps` see `early_tokens_per_step`: while everything is still to be learned,
+    many small steps teach more than few exact ones.
+    """
+
+    steps: int = 3600
+    tokens_per_step: int = 6144
+    early_steps: int = 1000
+    early_tokens_per_step: int = 3072
+    learning_rate: float = 2e-3
     warmup_steps: int = 60
-    final_share: float = 0.02
+    final_share: float = 0.01
     weight_decay: float = 0.02
     balance: float = 0.01
     quantised_share: float = 0.12
-    practice_steps: int = 300
+    practice_steps: int = 350
     seed: int = 1
     save_every: int = 200
     log_every: int = 20
@@ -60,13 +65,10 @@ Losses = dict[str, list[float]]
 
 
 def learning_rate(options: TrainingOptions, step: int) -> float:
-    """Linear warm-up, then a cosine down to `final_share` of the peak."""
+    """Linear warm-up, then linear down to `final_share` of the peak at the last step."""
     warmup = min(1.0, (step + 1) / options.warmup_steps)
-    progress = min(1.0, step / options.steps)
-    cosine = 0.5 * (1 + math.cos(math.pi * progress))
-    return (
-        options.learning_rate * warmup * (options.final_share + (1 - options.final_share) * cosine)
-    )
+    left = max(0.0, 1 - step / options.steps)
+    return options.learning_rate * warmup * max(options.final_share, left)
 
 
 @dataclass
@@ -96,9 +98,7 @@ class Trainer:
         self, model: Any, vocabulary: Vocabulary, options: TrainingOptions, folder: Path
     ) -> None:
         self.model, self.options, self.folder = model, options, folder
-        self.stream = BatchStream(
-            vocabulary, options.seed, options.tokens_per_step // BATCHES_PER_STEP
-        )
+        self.stream = BatchStream(vocabulary, options.seed)
         self._workers = ThreadPoolExecutor(
             BATCHES_PER_STEP, initializer=torch.set_num_threads, initargs=(1,)
         )
@@ -108,6 +108,7 @@ class Trainer:
             torch.optim.AdamW(outer, betas=(0.9, 0.95), eps=1e-9, weight_decay=0.0, fused=True),
         )
         self.mastery = Mastery()
+        self._upcoming: list[Batch] = []
         self.step = 0
         folder.mkdir(parents=True, exist_ok=True)
         if (folder / _CHECKPOINT).exists():
@@ -118,9 +119,7 @@ class Trainer:
         losses: Losses = defaultdict(list)
         begun, seen = time.monotonic(), 0
         while self.step < self.options.steps:
-            progress = min(1.0, self.step / self.options.practice_steps)
-            weights = self.mastery.weights()
-            batches = [self.stream.next(progress, weights) for _ in range(BATCHES_PER_STEP)]
+            batches = self._upcoming or self._next_batches()
             seen += sum(len(batch.ids) * len(batch.ids[0]) for batch in batches)
             imbalance = self._update(batches, losses)
             self.step += 1
@@ -132,6 +131,17 @@ class Trainer:
             if self.step % self.options.save_every == 0 or self.step == self.options.steps:
                 self.save()
 
+    def _next_batches(self) -> list[Batch]:
+        practised = min(1.0, self.step / self.options.practice_steps)
+        progress = self.step / self.options.steps
+        early = self.step < self.options.early_steps
+        tokens = self.options.early_tokens_per_step if early else self.options.tokens_per_step
+        weights = self.mastery.weights()
+        return [
+            self.stream.next(tokens // BATCHES_PER_STEP, practised, progress, weights)
+            for _ in range(BATCHES_PER_STEP)
+        ]
+
     def _progress(self, losses: Losses) -> str:
         rate = learning_rate(self.options, self.step)
         means = " ".join(
@@ -141,18 +151,20 @@ class Trainer:
 
     def _update(self, batches: list[Batch], losses: Losses) -> float:
         options = self.options
-        total = sum(sum(map(sum, batch.learned)) for batch in batches)
+        total = sum(owner >= 0 for batch in batches for row in batch.owners for owner in row)
         parameters = list(self.model.parameters())
 
         def gradients(batch: Batch) -> tuple[tuple[Tensor, ...], Tensor, Tensor]:
-            loss, per_row, uneven = _loss(self.model, batch)
+            loss, per_task, uneven = _loss(self.model, batch)
             objective = loss / total + options.balance * uneven / len(batches)
-            return torch.autograd.grad(objective, parameters), per_row, uneven.detach()
+            return torch.autograd.grad(objective, parameters), per_task, uneven.detach()
 
         with self._weights():
-            parts = list(self._workers.map(gradients, batches))
-        for batch, (_, per_row, _) in zip(batches, parts, strict=True):
-            for task, value in zip(batch.tasks, per_row.tolist(), strict=True):
+            working = self._workers.map(gradients, batches)
+            self._upcoming = self._next_batches()  # while the workers compute
+            parts = list(working)
+        for batch, (_, per_task, _) in zip(batches, parts, strict=True):
+            for task, value in zip(batch.tasks, per_task.tolist(), strict=True):
                 losses[task].append(value)
                 self.mastery.saw(task, value)
         for parameter, *shares in zip(parameters, *(part[0] for part in parts), strict=True):
@@ -179,6 +191,7 @@ class Trainer:
             "optimizers": [each.state_dict() for each in self.optimizers],
             "stream": self.stream.state(),
             "mastery": self.mastery.loss,
+            "upcoming": self._upcoming,
         }
         partial = self.folder / f"{_CHECKPOINT}.partial"
         torch.save(state, partial)
@@ -192,6 +205,7 @@ class Trainer:
             optimizer.load_state_dict(saved)
         self.stream.restore(state["stream"])
         self.mastery.loss = state["mastery"]
+        self._upcoming = state["upcoming"]
 
 
 def _parameters(model: Any) -> tuple[list[Any], list[Any]]:
@@ -205,12 +219,12 @@ def _parameters(model: Any) -> tuple[list[Any], list[Any]]:
 
 
 def _loss(model: Any, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
-    """The summed loss over learned tokens, each row's summed loss, and the experts' imbalance."""
-    ids, learned = torch.tensor(batch.ids), torch.tensor(batch.learned)[:, 1:]
-    places = learned.flatten().nonzero()[:, 0]
+    """The summed loss over learned tokens, that of each exercise, and the experts' imbalance."""
+    ids, owners = torch.tensor(batch.ids), torch.tensor(batch.owners)[:, 1:].flatten()
+    places = (owners >= 0).nonzero()[:, 0]
     padded = functional.pad(places, (0, -len(places) % _LOGIT_ROWS))
     hidden, uneven = hidden_states(model, ids[:, :-1], padded)
     logits = linear(model.lm_head, hidden)[: len(places)]
     each = functional.cross_entropy(logits.float(), ids[:, 1:].flatten()[places], reduction="none")
-    rows = torch.zeros(len(ids)).index_add_(0, places // learned.shape[1], each.detach())
-    return each.sum(), rows, uneven
+    per_task = torch.zeros(len(batch.tasks)).index_add_(0, owners[places], each.detach())
+    return each.sum(), per_task, uneven

@@ -26,6 +26,18 @@ from motet.training.initialisation import initialise
 from motet.training.loop import Trainer, TrainingOptions
 from motet.training.vocabulary import nano_vocabulary
 
+_ROPE = {
+    "rope_type": "yarn",
+    "rope_theta": 1_000_000.0,
+    "factor": 32.0,
+    "beta_fast": 32.0,
+    "beta_slow": 1.0,
+    "truncate": False,
+    "original_max_position_embeddings": 4096,
+}
+"""As released, but for the base: the more pairs of a head turn slowly, the more of it can compare
+what tokens are, over whatever distance."""
+
 
 def nano_config(
     vocabulary: Vocabulary, hidden: int = 192, layers: int = 4, experts: int = 4
@@ -35,9 +47,10 @@ def nano_config(
         hidden_size=hidden,
         intermediate_size=hidden,
         num_hidden_layers=layers,
-        num_attention_heads=hidden // 32,
+        num_attention_heads=4,
         num_key_value_heads=2,
-        head_dim=32,
+        head_dim=64,
+        rope_parameters=_ROPE,
         num_local_experts=experts,
         num_experts_per_tok=2,
         vocab_size=vocabulary.size,

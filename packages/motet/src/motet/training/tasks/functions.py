@@ -67,38 +67,53 @@ class _Function:
         return {"v": self.verb, "V": self.verb.capitalize(), "n": self.noun, "f": name}
 
 
+@dataclass(frozen=True)
+class FunctionSet:
+    """Functions that can be told apart by any of their words."""
+
+    functions: tuple[_Function, ...]
+
+    @property
+    def descriptions(self) -> tuple[ToolDescription, ...]:
+        """What a developer message says of them."""
+        return tuple(each.description for each in self.functions)
+
+
+def function_set(random: Random) -> FunctionSet:
+    """One to three functions, at least one of them with parameters."""
+    functions: list[_Function] = []
+    wanted = random.choice((1, 1, 1, 2, 2, 3))
+    while len(functions) < wanted or not any(each.parameters for each in functions):
+        new = _function(random)
+        if all(new.verb != old.verb and new.noun != old.noun for old in functions):
+            functions.append(new)
+    return FunctionSet(tuple(functions))
+
+
 def functions(random: Random) -> Exercise:
+    """One request that one of some functions answers."""
+    return request(random, function_set(random))
+
+
+def request(random: Random, offered: FunctionSet) -> Exercise:
     """One request that one of the offered functions answers."""
-    drawn = [_function(random) for _ in range(random.choice((1, 1, 1, 2, 2, 3)))]
-    by_name = {each.description.name: each for each in drawn}
-    fitting = random.choice(list(by_name.values()))
-    offered = [
-        each
-        for each in by_name.values()
-        if each is fitting or (each.noun != fitting.noun and each.verb != fitting.verb)
-    ]
+    fitting = random.choice(offered.functions)
     arguments = {each.name: each.value(random) for each in _used(random, fitting)}
-    request = _request(random, fitting, arguments)
+    question = _request(random, fitting, arguments)
     name = fitting.description.name
     result, answer = _result(random)
     listed = ", ".join(f"{key} = {_shown(value)}" for key, value in arguments.items())
     return Exercise(
         task="functions",
         key=f"{name} {json.dumps(arguments)}",
-        question=polite(random, request),
+        question=polite(random, question),
         answer=answer,
         thoughts=thoughts(
             high=f"I need the function {name}.\n{listed or 'no arguments'}", medium=f"Call {name}."
         ),
-        tools=tuple(each.description for each in offered),
+        tools=offered.descriptions,
         call=Call(name, arguments, result),
     )
-
-
-def offered_functions(random: Random, count: int) -> tuple[ToolDescription, ...]:
-    """Functions to stand in a prompt that needs none of them."""
-    described = (_function(random).description for _ in range(count))
-    return tuple({each.name: each for each in described}.values())
 
 
 def _function(random: Random) -> _Function:

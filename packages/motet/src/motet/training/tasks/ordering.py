@@ -1,9 +1,9 @@
 """Comparing and sorting up to five numbers of up to four digits, by repeated choice of the best.
 
 All numbers are written with four digits and a letter, so that numbers that look alike are told
-apart. High effort finds the best column by column, thousands first (M, C, X, I): the digits of the
-numbers that are still candidates, the best digit, the letters that have it. Medium effort names the
-best number at once. In both, the sorted numbers grow at the end of the lines.
+apart. High effort goes through those that are left with the best so far, comparing digit by digit,
+thousands first (M, C, X, I), until two digits differ. Medium effort names the best number at once.
+In both, the sorted numbers grow at the end of the lines.
 """
 
 from __future__ import annotations
@@ -87,28 +87,31 @@ def _listed(random: Random, numbers: list[int]) -> str:
 
 
 def _high(numbers: list[int], largest: bool, steps: int) -> str:
-    """Column by column: the digits of who is left, the best of them, who has it."""
-    sign = ">" if largest else "<"
+    """Who is left; the best so far against the next, digit by digit; the winner of them all."""
     lines, left = [_opening(numbers, largest)], list(enumerate(numbers))
     taken: list[int] = []
     for _ in range(steps):
-        candidates = left
-        for place, column in enumerate(_COLUMNS):
-            digits = [(label, f"{number:04}"[place]) for label, number in candidates]
-            best = (max if largest else min)(digit for _, digit in digits)
-            shown = "".join(f"{_LABELS[label]}{digit}" for label, digit in digits)
-            candidates = [
-                candidate
-                for candidate, (_, digit) in zip(candidates, digits, strict=True)
-                if digit == best
-            ]
-            kept = "".join(_LABELS[label] for label, _ in candidates)
-            lines.append(f"{column}{shown}{sign}{best}{kept}")
-            if len(candidates) == 1:
-                break
-        lines.append(_taken(candidates[0], taken))
-        left = [each for each in left if each is not candidates[0]]
+        lines.append("".join(_LABELS[label] for label, _ in left))
+        best = left[0]
+        for other in left[1:]:
+            comparison, best = _compared(best, other, largest)
+            lines.append(comparison)
+        lines.append(_taken(best, taken))
+        left.remove(best)
     return "\n".join(lines)
+
+
+def _compared(
+    best: tuple[int, int], other: tuple[int, int], largest: bool
+) -> tuple[str, tuple[int, int]]:
+    """Two labelled numbers digit by digit until they differ; the line and the better one."""
+    text = f"{_LABELS[best[0]]}{_LABELS[other[0]]}"
+    for column, x, y in zip(_COLUMNS, f"{best[1]:04}", f"{other[1]:04}", strict=True):
+        text += f"{column}{x}{y}"
+        if x != y:
+            break
+    winner = other if (other[1] > best[1] if largest else other[1] < best[1]) else best
+    return f"{text}{'>' if largest else '<'}{_LABELS[winner[0]]}", winner
 
 
 def _medium(numbers: list[int], largest: bool, steps: int) -> str:
