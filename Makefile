@@ -9,7 +9,7 @@ INSTALL := $(BIN)/pip install --quiet --constraint constraints.txt
 # Build tools live in .venv too, so a changed kernel recompiles alone.
 INSTALL_MOTET := $(INSTALL) --no-build-isolation --editable
 
-.PHONY: chat test lint format bench wheel nano nano-card clean
+.PHONY: chat test lint format bench sanitize wheel nano nano-card clean
 
 chat: .venv/motet
 	@$(BIN)/motet chat
@@ -32,6 +32,24 @@ bench: .venv/development
 	$(BIN)/python benchmarks/tokenizer.py
 	$(BIN)/python benchmarks/engine.py
 	$(BIN)/python benchmarks/precision.py
+
+# Kernels on every instruction set here and the engine's tests under AddressSanitizer and
+# UndefinedBehaviorSanitizer, the thread pool under ThreadSanitizer. Without site-packages' start-up
+# files (-S) Python takes the instrumented engine and not the installed one.
+CHECKS := build/sanitize/checks
+sanitize: .venv/development
+	$(BIN)/cmake -S $(PACKAGE)/tests/native -B $(CHECKS) -G Ninja -DCMAKE_BUILD_TYPE=Release \
+		-DCMAKE_MAKE_PROGRAM=$(abspath $(BIN)/ninja)
+	$(BIN)/cmake --build $(CHECKS)
+	$(CHECKS)/pool_check
+	$(CHECKS)/kernel_check --all
+	$(BIN)/pip install --quiet --no-deps --no-build-isolation --upgrade --target build/sanitize/site \
+		--config-settings=cmake.define.CMAKE_CXX_FLAGS="-fsanitize=address,undefined -fno-sanitize=vptr" \
+		$(PACKAGE)
+	ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 \
+	LD_PRELOAD="$$($${CXX:-c++} -print-file-name=libasan.so) $$($${CXX:-c++} -print-file-name=libstdc++.so)" \
+	PYTHONPATH=build/sanitize/site:$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))') \
+		$(BIN)/python -S -m pytest -q $(PACKAGE)/tests/engine --ignore $(PACKAGE)/tests/engine/test_foreign_kernels.py
 
 wheel: .venv/development
 	$(BIN)/python -m build --wheel --outdir dist $(PACKAGE)

@@ -29,6 +29,7 @@ namespace {
 using Buffer = nb::ndarray<nb::ro, nb::c_contig, nb::device::cpu>;
 using Tokens = nb::ndarray<const int32_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 using Logits = nb::ndarray<nb::numpy, float, nb::ndim<2>>;
+using DerivedBytes = nb::ndarray<nb::numpy, const uint8_t, nb::ndim<2>>;
 using Item = std::tuple<std::shared_ptr<motet::Sequence>, Tokens, size_t>;
 
 struct Encoding {
@@ -44,6 +45,7 @@ const Encoding& encoding(const std::string& name, const std::string& dtype) {
         {"U8", {Type::u8, nb::dtype<uint8_t>()}},
         {"F16", {Type::float16, half}},
         {"F32", {Type::float32, nb::dtype<float>()}},
+        {"INT4", {Type::int4, nb::dtype<uint8_t>()}},
         {"Q8_0", {Type::q8_0, nb::dtype<uint8_t>()}},
         {"MXFP4", {Type::mxfp4, nb::dtype<uint8_t>()}},
         {"MXFP4_PAIRS", {Type::mxfp4_pairs, nb::dtype<uint8_t>()}},
@@ -64,12 +66,21 @@ motet::TensorView view(const std::string& name, const std::string& dtype, const 
     return result;
 }
 
+motet::Precision precision_of(const std::string& name) {
+    if (name == "exact") return motet::Precision::exact;
+    if (name == "fast") return motet::Precision::fast;
+    if (name == "fast4") return motet::Precision::fast4;
+    throw std::invalid_argument("there is no precision " + name);
+}
+
 // A model together with the Python arrays its weights lie in.
 struct BoundModel {
     std::vector<Buffer> buffers;
     std::unique_ptr<motet::Model> model;
 
-    BoundModel(const motet::Config& config, const nb::dict& tensors, bool fast, size_t threads) {
+    BoundModel(const motet::Config& config, const nb::dict& tensors, const std::string& precision,
+               size_t threads) {
+        const motet::Precision how = precision_of(precision);
         motet::TensorViews views;
         for (const auto& [key, value] : tensors) {
             const std::string name = nb::str(key).c_str();
@@ -80,9 +91,20 @@ struct BoundModel {
             buffers.push_back(std::move(buffer));
             views.emplace(name, view(name, dtype, buffers.back()));
         }
-        const auto precision = fast ? motet::Precision::fast : motet::Precision::exact;
         const nb::gil_scoped_release unlocked;
-        model = std::make_unique<motet::Model>(config, views, precision, threads);
+        model = std::make_unique<motet::Model>(config, views, how, threads);
+    }
+
+    // By the name of the tensor it stands for: dtype and bytes of each derived matrix.
+    nb::dict derived() const {
+        nb::dict result;
+        for (const motet::DerivedMatrix& each : model->derived()) {
+            const char* dtype = each.type == motet::TensorView::Type::int4 ? "INT4" : "Q8_0";
+            const size_t columns = each.memory.bytes() / each.rows;
+            const DerivedBytes view(each.memory.data(), {each.rows, columns}, nb::find(this));
+            result[each.name.c_str()] = nb::make_tuple(dtype, view);
+        }
+        return result;
     }
 
     Logits step(const std::vector<Item>& batch) {
@@ -155,13 +177,12 @@ NB_MODULE(_native, module) {
         .def("skip", &motet::Sequence::skip, "count"_a);
 
     nb::class_<BoundModel>(module, "Model")
-        .def(nb::init<const motet::Config&, const nb::dict&, bool, size_t>(), "config"_a,
-             "tensors"_a, "fast"_a, "threads"_a)
+        .def(nb::init<const motet::Config&, const nb::dict&, const std::string&, size_t>(),
+             "config"_a, "tensors"_a, "precision"_a, "threads"_a)
         .def_prop_ro("threads", [](const BoundModel& self) { return self.model->threads(); })
         .def_prop_ro("instruction_set",
                      [](const BoundModel& self) { return self.model->instruction_set(); })
-        .def_prop_ro("derived_bytes",
-                     [](const BoundModel& self) { return self.model->derived_bytes(); })
+        .def("derived", &BoundModel::derived)
         .def_prop_ro("cache_bytes",
                      [](const BoundModel& self) { return self.model->cache_bytes(); })
         .def("sequence", [](const BoundModel& self) { return self.model->sequence(); })

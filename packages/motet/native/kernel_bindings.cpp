@@ -30,6 +30,7 @@ Matrix::Format format_of(const std::string& name) {
     if (name == "float16") return Matrix::Format::float16;
     if (name == "bf16") return Matrix::Format::bf16;
     if (name == "int8") return Matrix::Format::int8;
+    if (name == "int4") return Matrix::Format::int4;
     if (name == "mxfp4") return Matrix::Format::mxfp4;
     throw std::invalid_argument("there is no weight format " + name);
 }
@@ -56,7 +57,8 @@ Array<Value> new_array(size_t rows, size_t columns) {
 
 struct QuantisedMemory {
     std::vector<int8_t> values;
-    std::vector<float> scales, corrections;
+    std::vector<float> scales;
+    std::vector<int32_t> corrections;
     QuantisedRows rows;
 
     QuantisedMemory(const Rows& x, Order order)
@@ -71,7 +73,7 @@ Array<float> multiply(const std::string& format, bool even_odd, const Bytes& val
     const Matrix matrix = matrix_of(format, even_odd, values, scales);
     if (x.shape(1) != matrix.inner) throw std::invalid_argument("x does not fit the matrix");
     const size_t tokens = x.shape(0);
-    std::vector<float> panel(kPanelRows * matrix.inner);
+    std::vector<float> panel(panel_floats(matrix.inner));
     Array<float> out = new_array<float>(tokens, matrix.rows);
     const Output to{out.data(), matrix.rows};
     if (fast) {
@@ -95,11 +97,11 @@ std::tuple<Array<int8_t>, Array<float>> quantise(const Rows& x, bool even_odd) {
     return {values, scales};
 }
 
-std::tuple<Array<uint8_t>, Array<uint16_t>> encode_int8(const Rows& x) {
-    Array<uint8_t> values = new_array<uint8_t>(x.shape(0), x.shape(1));
+std::tuple<Array<uint8_t>, Array<uint16_t>> encode(const Rows& x, size_t bits) {
+    Array<uint8_t> values = new_array<uint8_t>(x.shape(0), x.shape(1) * bits / 8);
     Array<uint16_t> scales = new_array<uint16_t>(x.shape(0), x.shape(1) / 32);
-    kernels().encode_int8(x.data(), x.size(), values.data(),
-                          reinterpret_cast<uint8_t*>(scales.data()));
+    const auto encode_rows = bits == 4 ? kernels().encode_int4 : kernels().encode_int8;
+    encode_rows(x.data(), x.size(), values.data(), reinterpret_cast<uint8_t*>(scales.data()));
     return {values, scales};
 }
 
@@ -116,7 +118,7 @@ void bind_kernels(nb::module_& module) {
                "fast"_a);
     module.def("quantise", &quantise, "x"_a, "even_odd"_a);
     module.def("machine_speed", &machine_speed, "threads"_a, "size"_a, "seconds"_a);
-    module.def("encode_int8", &encode_int8, "x"_a);
+    module.def("encode", &encode, "x"_a, "bits"_a);
 }
 
 }  // namespace motet

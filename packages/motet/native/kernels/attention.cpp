@@ -13,23 +13,28 @@ namespace {
 
 constexpr float kMinusInfinity = -__builtin_inff();
 
-// The running state of `Heads` query heads that read the same keys and values.
-template <int Heads>
+constexpr int kHeads = 4;      // worked on together, in registers
+constexpr int kPartners = 16;  // that pass over the keys and values together
+
+// The running state of up to kHeads query heads that read the same keys and values.
 struct Softmax {
-    float peak[Heads];
-    float total[Heads];
-    alignas(64) float weights[Heads][kBlockPositions];
-    alignas(64) float mixed[Heads][kMaximumHeadDim];
+    float peak[kHeads];
+    float total[kHeads];
+    alignas(64) float weights[kHeads][kBlockPositions];
+    alignas(64) float mixed[kHeads][kMaximumHeadDim];
 };
 
+inline Floats load_elements(const float* from) { return load_floats(from); }
+inline Floats load_elements(const Bf16* from) { return load_bf16(from); }
+
 // Scores of `Vectors * kLanes` positions from number i.
-template <int Heads, int Vectors>
-inline void score_some(Softmax<Heads>& state, const float* queries, size_t head_dim,
-                       const float* keys, size_t i) {
+template <int Heads, int Vectors, class Element>
+inline void score_some(Softmax& state, const float* queries, size_t head_dim, const Element* keys,
+                       size_t i) {
     Floats scores[Heads][Vectors] = {};
     for (size_t d = 0; d < head_dim; ++d)
         for (int v = 0; v < Vectors; ++v) {
-            const Floats key = load_floats(keys + d * kBlockPositions + i + v * kLanes);
+            const Floats key = load_elements(keys + d * kBlockPositions + i + v * kLanes);
             for (int h = 0; h < Heads; ++h)
                 scores[h][v] = fma(broadcast(queries[h * head_dim + d]), key, scores[h][v]);
         }
@@ -38,8 +43,8 @@ inline void score_some(Softmax<Heads>& state, const float* queries, size_t head_
 }
 
 // Scores of the positions begin..end of a block; everything outside is minus infinity.
-template <int Heads>
-inline void score(Softmax<Heads>& state, const float* queries, size_t head_dim, const float* keys,
+template <int Heads, class Element>
+inline void score(Softmax& state, const float* queries, size_t head_dim, const Element* keys,
                   size_t begin, size_t end) {
     size_t i = begin / kLanes * kLanes;
     for (; i + kLanes < end; i += 2 * kLanes)
@@ -53,7 +58,7 @@ inline void score(Softmax<Heads>& state, const float* queries, size_t head_dim, 
 
 // Turns scores into weights relative to the new peak and rescales what was gathered before.
 template <int Heads>
-inline void weigh(Softmax<Heads>& state, size_t stride, size_t begin, size_t end) {
+inline void weigh(Softmax& state, size_t stride, size_t begin, size_t end) {
     for (int h = 0; h < Heads; ++h) {
         float* weights = state.weights[h];
         Floats best = load_floats(weights);
@@ -78,16 +83,16 @@ inline void weigh(Softmax<Heads>& state, size_t stride, size_t begin, size_t end
 }
 
 // Adds the weighted values of the positions begin..end: `Vectors * kLanes` dimensions from d.
-template <int Heads, int Vectors>
-inline void mix_some(Softmax<Heads>& state, const float* values, size_t stride, size_t begin,
-                     size_t end, size_t d) {
+template <int Heads, int Vectors, class Element>
+inline void mix_some(Softmax& state, const Element* values, size_t stride, size_t begin, size_t end,
+                     size_t d) {
     Floats mixed[Heads][Vectors];
     for (int h = 0; h < Heads; ++h)
         for (int v = 0; v < Vectors; ++v)
             mixed[h][v] = load_floats(state.mixed[h] + d + v * kLanes);
     for (size_t i = begin; i < end; ++i)
         for (int v = 0; v < Vectors; ++v) {
-            const Floats value = load_floats(values + i * stride + d + v * kLanes);
+            const Floats value = load_elements(values + i * stride + d + v * kLanes);
             for (int h = 0; h < Heads; ++h)
                 mixed[h][v] = fma(broadcast(state.weights[h][i]), value, mixed[h][v]);
         }
@@ -95,58 +100,86 @@ inline void mix_some(Softmax<Heads>& state, const float* values, size_t stride, 
         for (int v = 0; v < Vectors; ++v) store(state.mixed[h] + d + v * kLanes, mixed[h][v]);
 }
 
-template <int Heads>
-inline void mix(Softmax<Heads>& state, const float* values, size_t stride, size_t begin,
-                size_t end) {
+template <int Heads, class Element>
+inline void mix(Softmax& state, const Element* values, size_t stride, size_t begin, size_t end) {
     size_t d = 0;
     for (; d + kLanes < stride; d += 2 * kLanes)
         mix_some<Heads, 2>(state, values, stride, begin, end, d);
     if (d < stride) mix_some<Heads, 1>(state, values, stride, begin, end, d);
 }
 
-template <int Heads>
-void attend(const AttentionJob& job, size_t first_head) {
-    const size_t head_dim = job.shape.head_dim;
-    const size_t stride = job.shape.value_stride();
-    const float* queries = job.queries + first_head * head_dim;
-
-    Softmax<Heads> state;
-    for (int h = 0; h < Heads; ++h) {
-        state.peak[h] = job.sinks[first_head + h];
+inline void begin(Softmax& state, const float* sinks, int heads, size_t stride) {
+    for (int h = 0; h < heads; ++h) {
+        state.peak[h] = sinks[h];
         state.total[h] = 1.0f;
         for (size_t d = 0; d < stride; ++d) state.mixed[h][d] = 0.0f;
     }
+}
+
+// Takes in the positions begin..end of a block.
+template <int Heads, class Element>
+inline void read_block(Softmax& state, const AttentionJob& job, size_t head, const Element* block,
+                       size_t begin, size_t end) {
+    const CacheShape& shape = job.shape;
+    const size_t stride = shape.value_stride();
+    score<Heads>(state, job.queries + head * shape.head_dim, shape.head_dim,
+                 block + shape.keys_offset(job.key_value_head), begin, end);
+    weigh<Heads>(state, stride, begin, end);
+    mix<Heads>(state, block + shape.values_offset(job.key_value_head), stride, begin, end);
+}
+
+template <class Element>
+inline void read_block(Softmax& state, const AttentionJob& job, size_t head, int heads,
+                       const Element* block, size_t begin, size_t end) {
+    switch (heads) {
+        case 4:
+            return read_block<4>(state, job, head, block, begin, end);
+        case 3:
+            return read_block<3>(state, job, head, block, begin, end);
+        case 2:
+            return read_block<2>(state, job, head, block, begin, end);
+        default:
+            return read_block<1>(state, job, head, block, begin, end);
+    }
+}
+
+// The query heads first..last of the job. A block is in the cache when the second four meet it.
+template <class Element>
+void attend(const AttentionJob& job, size_t first, size_t last) {
+    const size_t head_dim = job.shape.head_dim;
+    const auto heads = [&](size_t head) {
+        return static_cast<int>(last - head < kHeads ? last - head : kHeads);
+    };
+    Softmax states[kPartners / kHeads];
+    for (size_t head = first; head < last; head += kHeads)
+        begin(states[(head - first) / kHeads], job.sinks + head, heads(head),
+              job.shape.value_stride());
     for (size_t b = job.first / kBlockPositions; b <= job.last / kBlockPositions; ++b) {
         const size_t start = b * kBlockPositions;
         const size_t begin = job.first > start ? job.first - start : 0;
         const size_t left = job.last + 1 - start;
         const size_t end = left < kBlockPositions ? left : kBlockPositions;
-        const float* block = job.blocks[b];
-        score(state, queries, head_dim, block + job.shape.keys_offset(job.key_value_head), begin,
-              end);
-        weigh(state, stride, begin, end);
-        mix(state, block + job.shape.values_offset(job.key_value_head), stride, begin, end);
+        for (size_t head = first; head < last; head += kHeads)
+            read_block(states[(head - first) / kHeads], job, head, heads(head),
+                       reinterpret_cast<const Element*>(job.blocks[b]), begin, end);
     }
-    for (int h = 0; h < Heads; ++h)
+    for (size_t head = first; head < last; ++head) {
+        const Softmax& state = states[(head - first) / kHeads];
+        const size_t h = (head - first) % kHeads;
         for (size_t d = 0; d < head_dim; ++d)
-            job.out[(first_head + h) * head_dim + d] = state.mixed[h][d] / state.total[h];
+            job.out[head * head_dim + d] = state.mixed[h][d] / state.total[h];
+    }
 }
 
 }  // namespace
 
 void attention(const AttentionJob& job) {
-    size_t head = 0;
-    for (; head + 4 <= job.heads; head += 4) attend<4>(job, head);
-    switch (job.heads - head) {
-        case 3:
-            attend<3>(job, head);
-            break;
-        case 2:
-            attend<2>(job, head);
-            break;
-        case 1:
-            attend<1>(job, head);
-            break;
+    for (size_t head = 0; head < job.heads; head += kPartners) {
+        const size_t last = job.heads - head < kPartners ? job.heads : head + kPartners;
+        if (job.shape.bf16)
+            attend<Bf16>(job, head, last);
+        else
+            attend<float>(job, head, last);
     }
 }
 

@@ -21,6 +21,9 @@ extern const Kernels table;
 namespace avx2 {
 extern const Kernels table;
 }
+namespace avxvnni {
+extern const Kernels table;
+}
 namespace avx512 {
 extern const Kernels table;
 }
@@ -39,8 +42,10 @@ std::vector<const Kernels*> executable() {
     __builtin_cpu_init();
     if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) {
         tables.push_back(&avx2::table);
+        if (__builtin_cpu_supports("avxvnni")) tables.push_back(&avxvnni::table);
         if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-            __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl"))
+            __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
+            __builtin_cpu_supports("avx512vnni"))
             tables.push_back(&avx512::table);
     }
 #elif defined(__aarch64__) && defined(__linux__)

@@ -12,6 +12,7 @@
 namespace motet::MOTET_ISA {
 
 constexpr int kVectorsPerBlock = 32 / kLanes;
+constexpr size_t kExactRows = 4;  // at once
 #if defined(__AVX512F__) || defined(__aarch64__)
 constexpr size_t kTokenTile = 4;
 #else
@@ -20,7 +21,7 @@ constexpr size_t kTokenTile = 2;  // 16 registers
 // Tokens that stay in the second-level cache while all rows of the range pass by.
 constexpr size_t kTokenBlock = 64;
 
-// kPanelRows decoded rows of a matrix.
+// Some decoded rows of a matrix.
 struct Panel {
     float* values;
     size_t inner;
@@ -105,8 +106,8 @@ inline void multiply(const Weights& weights, const Matrix& matrix, RowRange rang
                         to.data + first * to.stride + (row - range.begin) * to.row_stride};
         };
         size_t row = range.begin;
-        for (; row + kPanelRows <= range.end; row += kPanelRows)
-            multiply_group<kPanelRows>(weights, matrix, tile(row), count, to, panel);
+        for (; row + kExactRows <= range.end; row += kExactRows)
+            multiply_group<kExactRows>(weights, matrix, tile(row), count, to, panel);
         for (; row < range.end; ++row)
             multiply_group<1>(weights, matrix, tile(row), count, to, panel);
     }

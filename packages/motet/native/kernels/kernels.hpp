@@ -34,6 +34,17 @@ struct Bf16 {
         std::memcpy(&result, &bits, sizeof result);
         return result;
     }
+    // The nearest one, ties to even; what is no number stays none.
+    MOTET_INLINE static Bf16 of(float value) {
+        uint32_t bits;
+        std::memcpy(&bits, &value, sizeof bits);
+        const bool none = value != value;
+        bits = none ? bits | 0x00400000 : bits + 0x7fff + (bits >> 16 & 1);
+        const uint16_t half = static_cast<uint16_t>(bits >> 16);
+        Bf16 result;
+        std::memcpy(&result, &half, sizeof half);
+        return result;
+    }
 };
 
 // The order of values within a block of 32 inputs that a weight format asks for.
@@ -51,11 +62,13 @@ struct Matrix {
         float16,
         bf16,
         int8,   // 32 signed bytes, scale a float16
+        int4,   // 16 bytes of two levels each (half.hpp), scale a float16
         mxfp4,  // 16 bytes of two values each, scale one byte E8M0
     };
     Format format = Format::bf16;
-    // What a byte of MXFP4 holds: an even and the following odd element in the released files, the
-    // elements i and i + 16 in GGUF. Inputs are put in that order instead of the weights.
+    // What a byte of two values holds: an even and the following odd element in the released files,
+    // the elements i and i + 16 in GGUF and in int4. Inputs are put in that order instead of the
+    // weights.
     Order order = Order::natural;
     const uint8_t* values = nullptr;
     const uint8_t* scales = nullptr;
@@ -65,6 +78,10 @@ struct Matrix {
     size_t rows = 0;
     size_t inner = 0;
 
+    // Whether multiply_fast takes it.
+    MOTET_INLINE bool few_bits() const {
+        return format == Format::int8 || format == Format::int4 || format == Format::mxfp4;
+    }
     MOTET_INLINE size_t blocks() const { return inner / 32; }
     MOTET_INLINE const uint8_t* block_at(size_t row, size_t block) const {
         return values + (row * blocks() + block) * value_stride;
@@ -76,9 +93,9 @@ struct Matrix {
 
 // Activations for the fast products: x = scale * value, a scale for each 32 values.
 struct QuantisedRows {
-    int8_t* values = nullptr;      // [rows, inner], each in -127..127
-    float* scales = nullptr;       // [rows, inner / 32]
-    float* corrections = nullptr;  // [rows, inner / 32], see Kernels::quantise
+    int8_t* values = nullptr;        // [rows, inner], each in -127..127
+    float* scales = nullptr;         // [rows, inner / 32]
+    int32_t* corrections = nullptr;  // [rows, inner / 32], see Kernels::quantise
     size_t inner = 0;
 
     MOTET_INLINE QuantisedRows from(size_t row) const {
@@ -101,26 +118,36 @@ struct Output {
     size_t row_stride = 1;
 };
 
-// Rows of a matrix that are decoded at once; a product needs room for that many in `panel`.
-constexpr size_t kPanelRows = 4;
+// Rows of a matrix that are decoded at once for many tokens.
+constexpr size_t kPanelRows = 32;
+
+// Room for that many, 8 bits a weight and a float a block: what a product needs as `panel`.
+MOTET_INLINE constexpr size_t panel_floats(size_t inner) {
+    return kPanelRows * (inner / 4 + inner / 32);
+}
 
 // Positions in one block of the key-value cache.
 constexpr size_t kBlockPositions = 64;
 constexpr size_t kMaximumHeadDim = 256;
 
 // One block holds, for each key-value head in turn, the keys [head_dim, 64] (transposed, so that
-// a query meets 16 positions with one vector operation) and the values [64, value_stride].
+// a query meets 16 positions with one vector operation) and the values [64, value_stride], as
+// float32 or bfloat16.
 struct CacheShape {
     size_t key_value_heads = 0;
     size_t head_dim = 0;
+    bool bf16 = false;
 
     // Values are padded with zeros to whole vectors.
     MOTET_INLINE size_t value_stride() const { return (head_dim + 15) / 16 * 16; }
-    MOTET_INLINE size_t head_floats() const {
+    MOTET_INLINE size_t head_elements() const {
         return kBlockPositions * (head_dim + value_stride());
     }
-    MOTET_INLINE size_t block_floats() const { return key_value_heads * head_floats(); }
-    MOTET_INLINE size_t keys_offset(size_t head) const { return head * head_floats(); }
+    MOTET_INLINE size_t block_bytes() const {
+        return key_value_heads * head_elements() * (bf16 ? sizeof(Bf16) : sizeof(float));
+    }
+    // In elements.
+    MOTET_INLINE size_t keys_offset(size_t head) const { return head * head_elements(); }
     MOTET_INLINE size_t values_offset(size_t head) const {
         return keys_offset(head) + kBlockPositions * head_dim;
     }
@@ -133,7 +160,7 @@ struct AttentionJob {
     size_t heads = 0;
     CacheShape shape;
     size_t key_value_head = 0;
-    const float* const* blocks = nullptr;  // by position / 64; only first..last need exist
+    const uint8_t* const* blocks = nullptr;  // by position / 64; only first..last need exist
     size_t first = 0;
     size_t last = 0;
     float* out = nullptr;  // [heads, head_dim]
@@ -142,19 +169,20 @@ struct AttentionJob {
 struct Kernels {
     const char* name;
 
-    // The exact product; x: [tokens, inner] in the matrix's order; panel: kPanelRows * inner floats
-    // of scratch. Any format.
+    // The exact product; x: [tokens, inner] in the matrix's order; panel: panel_floats(inner) of
+    // scratch. Any format.
     void (*multiply_exact)(const Matrix&, RowRange, const float* x, size_t tokens, Output,
                            float* panel);
-    // The fast product: int8 and MXFP4 only.
+    // The fast product: int8, int4 and MXFP4 only.
     void (*multiply_fast)(const Matrix&, RowRange, const QuantisedRows& x, size_t tokens, Output,
                           float* panel);
-    // Rounds `rows` rows of x [rows, inner] to 8 bits. Some instruction sets multiply only unsigned
-    // by signed bytes: there MXFP4 weights are decoded with an offset, and `corrections` holds what
-    // has to be taken back per unit of the weights' scale.
+    // Rounds `rows` rows of x [rows, inner] to 8 bits. `corrections` is for multiply_fast of the
+    // same instruction set (simd_int8.hpp).
     void (*quantise)(const float* x, size_t rows, Order, QuantisedRows out);
     // The same for weights: `count` values [count], scales [count / 32] float16.
     void (*encode_int8)(const float* x, size_t count, uint8_t* values, uint8_t* scales);
+    // And to 4 bits: values [count / 2].
+    void (*encode_int4)(const float* x, size_t count, uint8_t* values, uint8_t* scales);
     // Puts each 32 values into the order.
     void (*arrange)(const float* x, size_t count, Order, float* out);
     // Row `row` of a matrix as floats, in their natural order.
@@ -173,7 +201,7 @@ struct Kernels {
 };
 
 // The best table this machine can execute; a model asks once, when it is made. The environment
-// variable MOTET_ISA forces one ("portable", "avx2", "avx512", "dotprod"); throws
+// variable MOTET_ISA forces one ("portable", "avx2", "avxvnni", "avx512", "dotprod"); throws
 // std::invalid_argument if that one cannot run here.
 const Kernels& kernels();
 

@@ -39,10 +39,12 @@ struct Weights {
             const float scale = half_value(load<uint16_t>(matrix.scale_at(row, block)));
             scaled(load<Bytes>(from), load<Bytes>(from + 16), broadcast(scale), out);
         } else {
-            constexpr Bytes doubled = {0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12};
+            constexpr bool kMxfp4 = kFormat == Format::mxfp4;
+            constexpr Bytes levels = kMxfp4 ? kMxfp4Levels : kInt4Levels;
             const UnsignedBytes packed = load<UnsignedBytes>(from);
-            scaled(lookup(doubled, (Bytes)(packed & 15)), lookup(doubled, (Bytes)(packed >> 4)),
-                   broadcast(half_scale(*matrix.scale_at(row, block))), out);
+            const uint8_t* scale = matrix.scale_at(row, block);
+            scaled(lookup(levels, (Bytes)(packed & 15)), lookup(levels, (Bytes)(packed >> 4)),
+                   broadcast(kMxfp4 ? half_scale(*scale) : half_value(load<uint16_t>(scale))), out);
         }
     }
 };
@@ -82,6 +84,8 @@ void multiply_exact(const Matrix& matrix, RowRange range, const float* x, size_t
             return multiply_format<Format::bf16>(matrix, range, x, tokens, to, panel);
         case Format::int8:
             return multiply_format<Format::int8>(matrix, range, x, tokens, to, panel);
+        case Format::int4:
+            return multiply_format<Format::int4>(matrix, range, x, tokens, to, panel);
         case Format::mxfp4:
             return multiply_format<Format::mxfp4>(matrix, range, x, tokens, to, panel);
     }
@@ -97,6 +101,8 @@ void decode_row(const Matrix& matrix, size_t row, float* out) {
             return decode_format<Format::bf16>(matrix, row, out);
         case Format::int8:
             return decode_format<Format::int8>(matrix, row, out);
+        case Format::int4:
+            return decode_format<Format::int4>(matrix, row, out);
         case Format::mxfp4:
             return decode_format<Format::mxfp4>(matrix, row, out);
     }

@@ -1,228 +1,339 @@
 // The fast products: weights in blocks of 8 or 4 bits times activations of 8 bits.
 //
-// Per block and output element: one exact integer dot product, and one multiply-add with the
-// product of the two scales. Those products are made eight blocks at a time. With few tokens a row
-// of weights is decoded as it streams by; with more, two rows are decoded once into a panel that
-// stays in the first-level cache. Either way an element is the sum over the even blocks plus the
-// sum over the odd ones (two chains hide the latency of the multiply-add) plus the correction: the
-// same operations in the same order, so the result does not depend on the number of tokens.
-#include "kernels/half.hpp"
+// The unit is a tile of kLanes rows. Per block, its integer dot products with a token's activations
+// are exact; they are converted, multiplied by both scales and added to the tile's sums, one block
+// after the other. An element is thus the same chain of the same operations however many tokens
+// there are, which rows share its tile, and where its weights come from:
+//
+// With few tokens the weights are decoded as they stream by, and the next tile is fetched from
+// memory while this one is computed: memory is read as one stream although a tile walks eight or
+// sixteen rows at once. With more tokens, tiles are decoded once into a panel in the cache.
 #include "kernels/simd_int8.hpp"
 
 namespace motet::MOTET_ISA {
 
 namespace {
 
-constexpr size_t kFewTokens = 4;
-constexpr size_t kTokensInCache = 64;  // whose activations stay in the second-level cache
-constexpr size_t kPrefetchBytes = 768;
+constexpr int kTokens = 4;              // of one pass over a tile's weights
+constexpr size_t kFewTokens = kTokens;  // for which decoding pays no panel
+constexpr size_t kSomeTokens = 32;      // for which a panel of one tile is best
+constexpr size_t kPanelTiles = kPanelRows / kLanes;
 
-using Format = Matrix::Format;
-
-struct Scales {
-    float of[kScaleLanes];
-};
-
-// The scales of the blocks first..first + count of a row; what follows them is of no meaning.
-template <Format kFormat>
-inline Scales read_scales(const Matrix& matrix, size_t row, size_t first, size_t count) {
-    Scales scales;
-    if constexpr (kFormat == Format::mxfp4) {
-        uint8_t stored[kScaleLanes] = {};
-        for (size_t i = 0; i < count; ++i) stored[i] = *matrix.scale_at(row, first + i);
-        for (int i = 0; i < kScaleLanes; ++i) scales.of[i] = half_scale(stored[i]);
-    } else {
-        uint16_t stored[kScaleLanes] = {};
-        for (size_t i = 0; i < count; ++i)
-            stored[i] = load<uint16_t>(matrix.scale_at(row, first + i));
-        for (int i = 0; i < kScaleLanes; ++i) scales.of[i] = half_value(stored[i]);
-    }
-    return scales;
-}
-
-template <Format kFormat>
-inline Weights32 decode(const Matrix& matrix, size_t row, size_t block) {
-    const uint8_t* from = matrix.block_at(row, block);
-    if constexpr (kFormat == Format::mxfp4)
-        return decode_mxfp4(from);
-    else
-        return load_weights(from);
-}
-
-template <Format kFormat>
-inline Partial dot(Weights32 weights, const int8_t* x) {
-    if constexpr (kFormat == Format::mxfp4)
-        return dot_mxfp4(weights, x);
-    else
-        return dot_int8(weights, x);
-}
-
-// One output element in the making.
-struct Element {
-    Partial even = nothing();
-    Partial odd = nothing();
-    float corrections[kScaleLanes] = {};
-
-    inline float value() const {
-        float correction = 0.0f;
-        for (int i = 0; i < kScaleLanes; ++i) correction += corrections[i];
-        return total(even, odd) + correction;
-    }
-};
-
-// Rows of weights as they lie in memory.
-template <Format kFormat>
-struct Streamed {
+// kLanes neighbouring rows, of which some are wanted. Rows are `pitch` bytes apart; a matrix with
+// fewer rows than that is taken row by row, all lanes reading the same.
+struct Tile {
     const Matrix& matrix;
     size_t row;
+    size_t wanted_from;
+    size_t wanted;
+    size_t spread;  // rows from lane to lane: 1, or 0
 
-    inline Scales scales(size_t r, size_t first, size_t count) const {
-        return read_scales<kFormat>(matrix, row + r, first, count);
-    }
-    inline Weights32 weights(size_t r, size_t block) const {
-        __builtin_prefetch(matrix.block_at(row + r, block) + kPrefetchBytes);
-        return decode<kFormat>(matrix, row + r, block);
-    }
+    inline const uint8_t* values() const { return matrix.block_at(row, 0); }
+    inline size_t value_pitch() const { return spread * matrix.blocks() * matrix.value_stride; }
+    inline const uint8_t* scales() const { return matrix.scale_at(row, 0); }
+    inline size_t scale_pitch() const { return spread * matrix.blocks() * matrix.scale_stride; }
 };
 
-// Rows decoded once for many tokens: values [rows, inner], scales [rows, whole groups of blocks].
-template <Format kFormat>
-struct Panel {
-    uint8_t* values;
-    float* scale_groups;
-    size_t inner;
+// The tile whose first wanted row is `row`; the last tile of a matrix begins early.
+inline Tile tile_at(const Matrix& matrix, size_t row, size_t end) {
+    if (matrix.rows < kLanes) return {matrix, row, 0, 1, 0};
+    const size_t last = matrix.rows - kLanes;
+    const size_t first = row < last ? row : last;
+    const size_t left = end - row, lanes = kLanes - (row - first);
+    return {matrix, first, row - first, left < lanes ? left : lanes, 1};
+}
 
-    Panel(float* scratch, size_t inner)
-        : values(reinterpret_cast<uint8_t*>(scratch)),
-          scale_groups(scratch + kPanelRows * inner / 4),
-          inner(inner) {}
+template <class Stored>
+inline Words gathered(const uint8_t* from, size_t pitch) {
+    Words result;
+    for (int lane = 0; lane < kLanes; ++lane) result[lane] = load<Stored>(from + lane * pitch);
+    return result;
+}
 
-    void decode_rows(const Matrix& matrix, size_t row, size_t rows) const {
-        const size_t blocks = inner / 32;
-        for (size_t r = 0; r < rows; ++r) {
-            for (size_t block = 0; block < blocks; ++block)
-                store_weights(values + r * inner + block * 32,
-                              decode<kFormat>(matrix, row + r, block));
-            for (size_t first = 0; first < blocks; first += kScaleLanes) {
-                const size_t count = blocks - first < kScaleLanes ? blocks - first : kScaleLanes;
-                const Scales read = read_scales<kFormat>(matrix, row + r, first, count);
-                __builtin_memcpy(group(r, first), &read, sizeof read);
+// The scales of a tile, block by block. Those that lie side by side are read four bytes at once.
+template <class Blocks>
+inline void read_scales(const Tile& tile, float* out) {
+    constexpr size_t kBytes = Blocks::kScaleBytes, kAtOnce = 4 / kBytes;
+    const size_t stride = tile.matrix.scale_stride, blocks = tile.matrix.blocks();
+    const uint8_t* from = tile.scales();
+    size_t block = 0;
+    if (stride == kBytes)
+        for (; block + kAtOnce <= blocks; block += kAtOnce) {
+            const Words words = gathered<uint32_t>(from + block * kBytes, tile.scale_pitch());
+            for (size_t i = 0; i < kAtOnce; ++i) {
+                const Words stored = words >> (i * 8 * kBytes) & ((1u << 8 * kBytes) - 1);
+                store(out + (block + i) * kLanes, Blocks::scales(stored));
             }
         }
+    for (; block < blocks; ++block) {
+        const uint8_t* at = from + block * stride;
+        const Words stored = kBytes == 1 ? gathered<uint8_t>(at, tile.scale_pitch())
+                                         : gathered<uint16_t>(at, tile.scale_pitch());
+        store(out + block * kLanes, Blocks::scales(stored));
     }
-    inline Scales scales(size_t r, size_t first, size_t) const {
-        return load<Scales>(group(r, first));
+}
+
+// A tile's weights as they lie in memory. Reading a block fetches the part of the next tile that
+// lies as far behind.
+template <class Blocks>
+struct Streamed {
+    const uint8_t* values;
+    size_t pitch;
+    size_t stride;
+    size_t ahead;  // to the next tile
+
+    explicit Streamed(const Tile& tile)
+        : values(tile.values()),
+          pitch(tile.value_pitch()),
+          stride(tile.matrix.value_stride),
+          ahead(pitch * kLanes) {}
+
+    inline Block block(size_t index) const {
+        fetch(index);
+        return Blocks::decode(values + index * stride, pitch);
     }
-    inline Weights32 weights(size_t r, size_t block) const {
-        return load_weights(values + r * inner + block * 32);
+    // Of this block and the next.
+    inline TwoDots dot_rows(size_t index, const int8_t* x, const int32_t* corrections) const {
+        fetch(index);
+        fetch(index + 1);
+        const uint8_t* from = values + index * stride;
+        return Blocks::dot_rows(from, pitch, from + stride, x, corrections);
+    }
+
+    // Of a block without a next one.
+    inline Floats last_dot(size_t index, const QuantisedRows& x) const {
+        const Block weights = block(index);
+        Quads sum = Blocks::start(x.corrections[index]);
+        for (int q = 0; q < kQuads; ++q)
+            sum = Blocks::add(sum, weights.quad(q), broadcast_quad(x.values + index * 32 + q * 4));
+        return as_floats(Blocks::finish(sum));
     }
 
   private:
-    inline float* group(size_t r, size_t first) const {
-        const size_t groups = (inner / 32 + kScaleLanes - 1) / kScaleLanes;
-        return scale_groups + r * groups * kScaleLanes + first;
+    inline void fetch(size_t index) const {
+        const uint8_t* next = values + ahead + index * kLanes * stride;
+#pragma GCC unroll 8
+        for (size_t byte = 0; byte < kLanes * Blocks::kValueBytes; byte += 64)
+            __builtin_prefetch(next + byte);
     }
 };
 
-// Adds the blocks first..first + count; count is at most kScaleLanes.
-template <Format kFormat, int Rows, int Tokens, class Source>
-inline void add_blocks(const Source& source, const QuantisedRows& x, size_t first, int count,
-                       Element (&elements)[Rows][Tokens]) {
-    const size_t blocks = x.inner / 32;
-    float products[Rows][Tokens][kScaleLanes];
-    for (int r = 0; r < Rows; ++r) {
-        const Scales scales = source.scales(r, first, count);
-        for (int t = 0; t < Tokens; ++t) {
-            const float* theirs = x.scales + t * blocks + first;
-            for (int i = 0; i < count; ++i) products[r][t][i] = scales.of[i] * theirs[i];
-            if constexpr (kFormat == Format::mxfp4 && kMxfp4Offset != 0) {
-                const float* corrections = x.corrections + t * blocks + first;
-                for (int i = 0; i < count; ++i)
-                    elements[r][t].corrections[i] += scales.of[i] * corrections[i];
-            }
+constexpr size_t kBlockBytes = kQuads * sizeof(Quads);
+
+struct DecodedBlock {
+    const uint8_t* from;
+
+    inline Quads quad(int q) const { return load<Quads>(from + q * sizeof(Quads)); }
+};
+
+// A tile decoded once for many tokens: blocks, and behind them their scales.
+struct Decoded {
+    uint8_t* values;
+    float* scales;
+
+    Decoded(float* panel, size_t inner, size_t tile)
+        : values(reinterpret_cast<uint8_t*>(panel + tile * floats(inner))),
+          scales(panel + tile * floats(inner) + inner * kLanes / 4) {}
+
+    static inline size_t floats(size_t inner) { return (inner / 4 + inner / 32) * kLanes; }
+
+    template <class Blocks>
+    inline void decode(const Tile& tile) const {
+        const Streamed<Blocks> source(tile);
+        for (size_t index = 0; index < tile.matrix.blocks(); ++index) {
+            const Block decoded = source.block(index);
+            for (int q = 0; q < kQuads; ++q)
+                __builtin_memcpy(values + index * kBlockBytes + q * sizeof(Quads),
+                                 &decoded.quads[q], sizeof(Quads));
         }
+        read_scales<Blocks>(tile, scales);
     }
-    for (int i = 0; i < count; ++i)
-        for (int r = 0; r < Rows; ++r) {
-            const Weights32 weights = source.weights(r, first + i);
-            for (int t = 0; t < Tokens; ++t) {
-                const Partial part =
-                    dot<kFormat>(weights, x.values + t * x.inner + (first + i) * 32);
-                Partial& chain = i % 2 ? elements[r][t].odd : elements[r][t].even;
-                chain = add_scaled(chain, part, &products[r][t][i]);
-            }
-        }
+    inline DecodedBlock block(size_t index) const { return {values + index * kBlockBytes}; }
+};
+
+template <class OneBlock, int Tiles>
+struct BlocksOf {
+    OneBlock of[Tiles];
+};
+
+template <class Source>
+inline auto blocks_of(const Source (&sources)[1], size_t index) {
+    return BlocksOf<decltype(sources[0].block(index)), 1>{{sources[0].block(index)}};
 }
 
-template <Format kFormat, int Rows, int Tokens, class Source>
-inline void multiply_tile(const Source& source, const QuantisedRows& x, const float* bias,
-                          Output out) {
-    Element elements[Rows][Tokens];
+template <class Source>
+inline auto blocks_of(const Source (&sources)[2], size_t index) {
+    return BlocksOf<decltype(sources[0].block(index)), 2>{
+        {sources[0].block(index), sources[1].block(index)}};
+}
+
+// Tiles times tokens, block by block; scales [blocks, kLanes] for each tile.
+template <class Blocks, int Tiles, int Tokens, class Source>
+inline void multiply_tiles(const Source (&sources)[Tiles], const float* const (&scales)[Tiles],
+                           const QuantisedRows& x, Floats (&sums)[Tiles][Tokens]) {
     const size_t blocks = x.inner / 32;
-    size_t first = 0;
-    for (; first + kScaleLanes <= blocks; first += kScaleLanes)
-        add_blocks<kFormat>(source, x, first, kScaleLanes, elements);
-    if (first < blocks)
-        add_blocks<kFormat>(source, x, first, static_cast<int>(blocks - first), elements);
-    for (int r = 0; r < Rows; ++r)
+    for (auto& tile : sums)
+        for (Floats& sum : tile) sum = Floats{};
+    for (size_t index = 0; index < blocks; ++index) {
+        Quads dots[Tiles][Tokens];
+        const auto weights = blocks_of(sources, index);
         for (int t = 0; t < Tokens; ++t) {
-            const float value = elements[r][t].value() + (bias ? bias[r] : 0.0f);
-            float& to = out.data[t * out.stride + r * out.row_stride];
+            const Quads start = Blocks::start(x.corrections[t * blocks + index]);
+            for (int tile = 0; tile < Tiles; ++tile) dots[tile][t] = start;
+        }
+        const int8_t* values = x.values + index * 32;
+#pragma GCC unroll 8
+        for (int q = 0; q < kQuads; ++q)
+#pragma GCC unroll 4
+            for (int t = 0; t < Tokens; ++t) {
+                const Quads four = broadcast_quad(values + t * x.inner + q * 4);
+#pragma GCC unroll 2
+                for (int tile = 0; tile < Tiles; ++tile) {
+                    dots[tile][t] = Blocks::add(dots[tile][t], weights.of[tile].quad(q), four);
+                    keep(dots[tile][t]);  // or products would pile up, waiting to be added
+                }
+            }
+        for (int tile = 0; tile < Tiles; ++tile) {
+            const Floats scale = load_floats(scales[tile] + index * kLanes);
+            for (int t = 0; t < Tokens; ++t)
+                sums[tile][t] = fma(as_floats(Blocks::finish(dots[tile][t])),
+                                    scale * broadcast(x.scales[t * blocks + index]), sums[tile][t]);
+        }
+    }
+}
+
+// A tile times one token, with every row's dot products on their own.
+template <class Blocks>
+inline Floats multiply_row_by_row(const Streamed<Blocks>& source, const float* scales,
+                                  const QuantisedRows& x) {
+    const auto scale = [&](size_t index) {
+        return load_floats(scales + index * kLanes) * broadcast(x.scales[index]);
+    };
+    Floats sums = {};
+    const size_t blocks = x.inner / 32;
+    size_t index = 0;
+    for (; index + 2 <= blocks; index += 2) {
+        const TwoDots dots = source.dot_rows(index, x.values + index * 32, x.corrections + index);
+        sums = fma(dots.first, scale(index), sums);
+        sums = fma(dots.second, scale(index + 1), sums);
+    }
+    if (index < blocks) sums = fma(source.last_dot(index, x), scale(index), sums);
+    return sums;
+}
+
+// Where the rows range.begin.. of a product go.
+struct Target {
+    Output out;
+    size_t first_row;
+
+    inline void put(const Tile& tile, size_t token, Floats sums) const {
+        float values[kLanes];
+        store(values, sums);
+        for (size_t lane = tile.wanted_from; lane < tile.wanted_from + tile.wanted; ++lane) {
+            const size_t row = tile.row + lane * tile.spread;
+            const float* bias = tile.matrix.bias;
+            const float value = values[lane] + (bias ? bias[row] : 0.0f);
+            float& to = out.data[token * out.stride + (row - first_row) * out.row_stride];
             to = out.accumulate ? to + value : value;
         }
+    }
+};
+
+template <class Blocks, int Tiles, int Tokens, class Source>
+inline void multiply_pass(const Tile (&tiles)[Tiles], const Source (&sources)[Tiles],
+                          const float* const (&scales)[Tiles], const QuantisedRows& x, size_t token,
+                          const Target& target) {
+    Floats sums[Tiles][Tokens];
+    multiply_tiles<Blocks>(sources, scales, x.from(token), sums);
+    for (int tile = 0; tile < Tiles; ++tile)
+        for (int t = 0; t < Tokens; ++t) target.put(tiles[tile], token + t, sums[tile][t]);
 }
 
-template <Format kFormat, int Rows, class Source>
-inline void multiply_rows(const Source& source, const QuantisedRows& x, size_t tokens,
-                          const float* bias, Output out) {
-    size_t t = 0;
-    const auto from = [&](size_t token) {
-        return Output{out.data + token * out.stride, out.stride, out.accumulate, out.row_stride};
-    };
-    for (; t + 2 <= tokens; t += 2)
-        multiply_tile<kFormat, Rows, 2>(source, x.from(t), bias, from(t));
-    if (t < tokens) multiply_tile<kFormat, Rows, 1>(source, x.from(t), bias, from(t));
-}
-
-template <Format kFormat, int Rows>
-inline void multiply_group(const Matrix& matrix, size_t row, const QuantisedRows& x, size_t tokens,
-                           Output out, const Panel<kFormat>& panel) {
-    const float* bias = matrix.bias ? matrix.bias + row : nullptr;
-    if (tokens <= kFewTokens) {
-        multiply_rows<kFormat, Rows>(Streamed<kFormat>{matrix, row}, x, tokens, bias, out);
-    } else {
-        panel.decode_rows(matrix, row, Rows);
-        multiply_rows<kFormat, Rows>(panel, x, tokens, bias, out);
+// All tokens from number `token` on, at most kTokens in a pass.
+template <class Blocks, int Tiles, class Source>
+inline void multiply_tokens(const Tile (&tiles)[Tiles], const Source (&sources)[Tiles],
+                            const float* const (&scales)[Tiles], const QuantisedRows& x,
+                            size_t token, size_t end, const Target& target) {
+    static_assert(kTokens == 4);
+    for (; token + 4 <= end; token += 4)
+        multiply_pass<Blocks, Tiles, 4>(tiles, sources, scales, x, token, target);
+    switch (end - token) {
+        case 3:
+            return multiply_pass<Blocks, Tiles, 3>(tiles, sources, scales, x, token, target);
+        case 2:
+            return multiply_pass<Blocks, Tiles, 2>(tiles, sources, scales, x, token, target);
+        case 1:
+            return multiply_pass<Blocks, Tiles, 1>(tiles, sources, scales, x, token, target);
     }
 }
 
-template <Format kFormat>
+template <class Blocks>
+void multiply_streamed(const Matrix& matrix, RowRange range, const QuantisedRows& x, size_t tokens,
+                       const Target& target, float* panel) {
+    for (size_t row = range.begin; row < range.end;) {
+        const Tile tile = tile_at(matrix, row, range.end);
+        read_scales<Blocks>(tile, panel);
+        if (kRowByRow && tokens == 1)
+            target.put(tile, 0, multiply_row_by_row(Streamed<Blocks>(tile), panel, x));
+        else
+            multiply_tokens<Blocks, 1>({tile}, {Streamed<Blocks>(tile)}, {panel}, x, 0, tokens,
+                                       target);
+        row += tile.wanted;
+    }
+}
+
+template <class Blocks>
+void multiply_decoded(const Matrix& matrix, RowRange range, const QuantisedRows& x, size_t tokens,
+                      const Target& target, float* panel) {
+    const size_t at_once = tokens <= kSomeTokens ? 1 : kPanelTiles;
+    for (size_t row = range.begin; row < range.end;) {
+        size_t rows[kPanelTiles], count = 0;
+        for (; count < at_once && row < range.end; ++count) {
+            const Tile tile = tile_at(matrix, rows[count] = row, range.end);
+            Decoded(panel, matrix.inner, count).template decode<Blocks>(tile);
+            row += tile.wanted;
+        }
+        // A few tokens stay in the first-level cache while the whole panel passes by.
+        for (size_t token = 0; token < tokens; token += kTokens) {
+            const size_t end = token + kTokens < tokens ? token + kTokens : tokens;
+            size_t tile = 0;
+            for (; tile + 2 <= count; tile += 2) {
+                const Decoded a(panel, matrix.inner, tile), b(panel, matrix.inner, tile + 1);
+                multiply_tokens<Blocks, 2>({tile_at(matrix, rows[tile], range.end),
+                                            tile_at(matrix, rows[tile + 1], range.end)},
+                                           {a, b}, {a.scales, b.scales}, x, token, end, target);
+            }
+            for (; tile < count; ++tile) {
+                const Decoded a(panel, matrix.inner, tile);
+                multiply_tokens<Blocks, 1>({tile_at(matrix, rows[tile], range.end)}, {a},
+                                           {a.scales}, x, token, end, target);
+            }
+        }
+    }
+}
+
+template <class Blocks>
 void multiply(const Matrix& matrix, RowRange range, const QuantisedRows& x, size_t tokens,
-              Output to, float* scratch) {
-    const Panel<kFormat> panel(scratch, matrix.inner);
-    for (size_t first = 0; first < tokens; first += kTokensInCache) {
-        const size_t count = tokens - first < kTokensInCache ? tokens - first : kTokensInCache;
-        const auto out = [&](size_t row) {
-            return Output{to.data + first * to.stride + (row - range.begin) * to.row_stride,
-                          to.stride, to.accumulate, to.row_stride};
-        };
-        size_t row = range.begin;
-        if (count > 1)
-            for (; row + 2 <= range.end; row += 2)
-                multiply_group<kFormat, 2>(matrix, row, x.from(first), count, out(row), panel);
-        for (; row < range.end; ++row)
-            multiply_group<kFormat, 1>(matrix, row, x.from(first), count, out(row), panel);
-    }
+              Output out, float* panel) {
+    const Target target{out, range.begin};
+    if (tokens <= kFewTokens)
+        multiply_streamed<Blocks>(matrix, range, x, tokens, target, panel);
+    else
+        multiply_decoded<Blocks>(matrix, range, x, tokens, target, panel);
 }
 
 }  // namespace
 
 void multiply_fast(const Matrix& matrix, RowRange range, const QuantisedRows& x, size_t tokens,
-                   Output to, float* scratch) {
-    if (matrix.format == Format::mxfp4)
-        multiply<Format::mxfp4>(matrix, range, x, tokens, to, scratch);
-    else
-        multiply<Format::int8>(matrix, range, x, tokens, to, scratch);
+                   Output out, float* scratch) {
+    switch (matrix.format) {
+        case Matrix::Format::mxfp4:
+            return multiply<Mxfp4Blocks>(matrix, range, x, tokens, out, scratch);
+        case Matrix::Format::int4:
+            return multiply<Int4Blocks>(matrix, range, x, tokens, out, scratch);
+        default:
+            return multiply<Int8Blocks>(matrix, range, x, tokens, out, scratch);
+    }
 }
 
 }  // namespace motet::MOTET_ISA

@@ -8,18 +8,6 @@ namespace {
 
 constexpr int kChains = 8;  // enough to hide the latency of every instruction used
 
-// Tells the compiler that a value is needed and may have changed.
-template <class Value>
-inline void keep(Value& value) {
-#if defined(__x86_64__)
-    asm volatile("" : "+x"(value));
-#elif defined(__aarch64__)
-    asm volatile("" : "+w"(value));
-#else
-    asm volatile("" : "+m"(value));
-#endif
-}
-
 }  // namespace
 
 uint64_t peak_float(size_t rounds) {
@@ -33,16 +21,20 @@ uint64_t peak_float(size_t rounds) {
 }
 
 uint64_t peak_int8(size_t rounds) {
-    constexpr int kRegister = sizeof(Sum32);
-    Sum32 sums[kChains] = {};
-    Sum32 weights = {}, x = {};
+    Quads sums[kChains] = {};
+    Quads weights = everywhere(0), x = everywhere(0);
     for (size_t i = 0; i < rounds; ++i) {
-        for (Sum32& sum : sums) sum = add_products(sum, weights, x);
-        for (Sum32& sum : sums) keep(sum);
-        keep(weights);
-        keep(x);
+        for (int quad = 0; quad < kQuads; ++quad) {
+            for (Quads& sum : sums) {
+                sum = SmallDot::add(sum, weights, x);
+                keep(sum);
+                keep(weights);  // or one product would do for all sums
+                keep(x);
+            }
+        }
+        for (Quads& sum : sums) sum = SmallDot::finish(sum);
     }
-    return rounds * kChains * kRegister;
+    return rounds * kQuads * kChains * sizeof(Quads);
 }
 
 uint64_t read_memory(const uint8_t* from, size_t bytes) {

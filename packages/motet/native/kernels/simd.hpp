@@ -39,6 +39,18 @@ inline Vector load(const void* from) {
     return result;
 }
 
+// Tells the compiler that a value is needed now, in a register, and may have changed.
+template <class Vector>
+inline void keep(Vector& value) {
+#if defined(__x86_64__) && !defined(MOTET_EMULATED)  // where vectors fit registers
+    asm volatile("" : "+x"(value));
+#elif defined(__aarch64__)
+    asm volatile("" : "+w"(value));
+#else
+    asm volatile("" : "+m"(value));
+#endif
+}
+
 inline Floats load_floats(const float* from) { return load<Floats>(from); }
 
 inline void store(float* to, Floats value) { __builtin_memcpy(to, &value, sizeof value); }

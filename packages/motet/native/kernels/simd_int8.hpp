@@ -1,156 +1,419 @@
-// Dot products of 32 signed bytes, and the two weight formats that feed them.
+// Integer dot products of weights and activations of 8 bits, for as many rows as floats fit a
+// register.
 //
-// x86 without VNNI multiplies unsigned by signed bytes and adds neighbours in 16 bits, which must
-// not overflow: MXFP4 is decoded to 2 * value + 12, in 0..24, and the twelve times sum of the
-// activations is taken back once per block (QuantisedRows::corrections); int8 weights give their
-// signs to the activations. arm64 multiplies signed bytes as they are.
+// A register of weights holds four neighbouring inputs of kLanes rows, so that a sum stays in its
+// row's lane and nothing is ever added across lanes; the activations' four bytes are broadcast to
+// all rows. x86 multiplies unsigned by signed bytes. There weights are given an offset, and what it
+// adds is taken back by the number a sum starts with (QuantisedRows::corrections): values of four
+// bits, which are decoded to integers of at most 12, become 0..24. Without VNNI neighbours are
+// added in 16 bits. Eight such sums of small weights can wrap around, but end where they belong:
+// the true sum is within 16 * 12 * 127. For weights of 8 bits each has to be widened, and instead
+// of an offset the activations take the weights' signs.
 #pragma once
 
-#include "kernels/simd.hpp"
+#include "kernels/half.hpp"
 
 namespace motet::MOTET_ISA {
 
-// Scales are combined for so many blocks at a time.
-constexpr int kScaleLanes = 8;
+constexpr int kQuads = 8;  // of a block of 32 inputs
 
+typedef int8_t Quads __attribute__((vector_size(kLanes * 4)));  // [kLanes, 4]
+typedef uint8_t UnsignedQuads __attribute__((vector_size(kLanes * 4)));
+typedef uint16_t UnsignedPairs __attribute__((vector_size(kLanes * 4)));
+
+// The weights of kLanes rows and 32 inputs, in the order they are stored.
+struct Block {
+    Quads quads[kQuads];
+
+    inline Quads quad(int q) const { return quads[q]; }
+};
+
+typedef Quads FourQuads[4];
+
+// load_lanes: 16 bytes of every fourth row. low_words .. high_pairs: within each 16 bytes, the
+// first or last two words of four bytes of a and of b in turn, or their first or last eight bytes.
 #if defined(__AVX2__)
 
-constexpr int kMxfp4Offset = 12;
-
-typedef __m256i Weights32;  // 32 bytes, unsigned with the offset for MXFP4, signed for int8
-typedef __m256 Partial;     // lanes of one output element
-
-inline Weights32 load_weights(const uint8_t* from) {
-    return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from));
+inline __m128i load_16(const uint8_t* from) {
+    return _mm_loadu_si128(reinterpret_cast<const __m128i*>(from));
 }
 
-inline void store_weights(uint8_t* to, Weights32 weights) {
-    _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), weights);
+#endif
+
+#if defined(__AVX512F__)
+
+typedef __m512i Register;
+
+inline Quads load_lanes(const uint8_t* from, size_t pitch) {
+    Register result = _mm512_castsi128_si512(load_16(from));
+    result = _mm512_inserti32x4(result, load_16(from + 4 * pitch), 1);
+    result = _mm512_inserti32x4(result, load_16(from + 8 * pitch), 2);
+    return (Quads)_mm512_inserti32x4(result, load_16(from + 12 * pitch), 3);
 }
 
-// The low nibbles of 16 bytes, then the high ones.
-inline Weights32 decode_mxfp4(const uint8_t* from) {
-    const __m256i table =
-        _mm256_setr_epi8(12, 13, 14, 15, 16, 18, 20, 24, 12, 11, 10, 9, 8, 6, 4, 0, 12, 13, 14, 15,
-                         16, 18, 20, 24, 12, 11, 10, 9, 8, 6, 4, 0);
-    const __m256i twice =
-        _mm256_broadcastsi128_si256(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from)));
-    const __m256i shifted = _mm256_srlv_epi64(twice, _mm256_setr_epi64x(0, 0, 4, 4));
-    return _mm256_shuffle_epi8(table, _mm256_and_si256(shifted, _mm256_set1_epi8(15)));
+inline Quads low_words(Quads a, Quads b) {
+    return (Quads)_mm512_unpacklo_epi32((Register)a, (Register)b);
+}
+inline Quads high_words(Quads a, Quads b) {
+    return (Quads)_mm512_unpackhi_epi32((Register)a, (Register)b);
+}
+inline Quads low_pairs(Quads a, Quads b) {
+    return (Quads)_mm512_unpacklo_epi64((Register)a, (Register)b);
+}
+inline Quads high_pairs(Quads a, Quads b) {
+    return (Quads)_mm512_unpackhi_epi64((Register)a, (Register)b);
 }
 
-inline Partial dot_mxfp4(Weights32 weights, const int8_t* x) {
-    const __m256i values = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(x));
-    const __m256i pairs = _mm256_maddubs_epi16(weights, values);
-    return _mm256_cvtepi32_ps(_mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
+inline Quads shuffled(Bytes table, Quads index) {
+    return (Quads)_mm512_shuffle_epi8(_mm512_broadcast_i32x4((__m128i)table), (Register)index);
 }
 
-inline Partial dot_int8(Weights32 weights, const int8_t* x) {
-    const __m256i values = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(x));
-    const __m256i pairs =
-        _mm256_maddubs_epi16(_mm256_abs_epi8(weights), _mm256_sign_epi8(values, weights));
-    return _mm256_cvtepi32_ps(_mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
+#elif defined(__AVX2__)
+
+typedef __m256i Register;
+
+inline Quads load_lanes(const uint8_t* from, size_t pitch) {
+    return (Quads)_mm256_inserti128_si256(_mm256_castsi128_si256(load_16(from)),
+                                          load_16(from + 4 * pitch), 1);
 }
 
-typedef __m256i Sum32;
-
-// The instructions behind a dot product, on one register of bytes each.
-inline Sum32 add_products(Sum32 sum, Sum32 weights, Sum32 x) {
-    const __m256i pairs = _mm256_maddubs_epi16(weights, x);
-    return _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
+inline Quads low_words(Quads a, Quads b) {
+    return (Quads)_mm256_unpacklo_epi32((Register)a, (Register)b);
+}
+inline Quads high_words(Quads a, Quads b) {
+    return (Quads)_mm256_unpackhi_epi32((Register)a, (Register)b);
+}
+inline Quads low_pairs(Quads a, Quads b) {
+    return (Quads)_mm256_unpacklo_epi64((Register)a, (Register)b);
+}
+inline Quads high_pairs(Quads a, Quads b) {
+    return (Quads)_mm256_unpackhi_epi64((Register)a, (Register)b);
 }
 
-inline Partial nothing() { return _mm256_setzero_ps(); }
-
-inline Partial add_scaled(Partial sum, Partial dot, const float* scale) {
-    return _mm256_fmadd_ps(dot, _mm256_broadcast_ss(scale), sum);
-}
-
-inline float total(Partial even, Partial odd) {
-    const __m256 both = _mm256_add_ps(even, odd);
-    const __m128 half = _mm_add_ps(_mm256_castps256_ps128(both), _mm256_extractf128_ps(both, 1));
-    const __m128 quarter = _mm_add_ps(half, _mm_movehl_ps(half, half));
-    return _mm_cvtss_f32(_mm_add_ss(quarter, _mm_movehdup_ps(quarter)));
+inline Quads shuffled(Bytes table, Quads index) {
+    return (Quads)_mm256_shuffle_epi8(_mm256_broadcastsi128_si256((__m128i)table), (Register)index);
 }
 
 #else
 
-constexpr int kMxfp4Offset = 0;
+inline Quads load_lanes(const uint8_t* from, size_t) { return load<Quads>(from); }
 
-struct Weights32 {
-    Bytes low;
-    Bytes high;
+inline Quads low_words(Quads a, Quads b) {
+    return (Quads)__builtin_shufflevector((Ints)a, (Ints)b, 0, 4, 1, 5);
+}
+inline Quads high_words(Quads a, Quads b) {
+    return (Quads)__builtin_shufflevector((Ints)a, (Ints)b, 2, 6, 3, 7);
+}
+inline Quads low_pairs(Quads a, Quads b) {
+    return (Quads)__builtin_shufflevector((Ints)a, (Ints)b, 0, 1, 4, 5);
+}
+inline Quads high_pairs(Quads a, Quads b) {
+    return (Quads)__builtin_shufflevector((Ints)a, (Ints)b, 2, 3, 6, 7);
+}
+
+inline Quads shuffled(Bytes table, Quads index) { return lookup(table, index); }
+
+#endif
+
+inline Quads everywhere(int32_t four) { return (Quads)(Ints{} + four); }
+
+inline Floats as_floats(Quads sums) { return __builtin_convertvector((Ints)sums, Floats); }
+
+// 16 bytes of each of kLanes rows that are `pitch` bytes apart: out[i] has the bytes 4i..4i + 3.
+inline void load_transposed(const uint8_t* from, size_t pitch, FourQuads& out) {
+    const Quads a = load_lanes(from, pitch), b = load_lanes(from + pitch, pitch);
+    const Quads c = load_lanes(from + 2 * pitch, pitch), d = load_lanes(from + 3 * pitch, pitch);
+    const Quads low_ab = low_words(a, b), low_cd = low_words(c, d);
+    const Quads high_ab = high_words(a, b), high_cd = high_words(c, d);
+    out[0] = low_pairs(low_ab, low_cd);
+    out[1] = high_pairs(low_ab, low_cd);
+    out[2] = low_pairs(high_ab, high_cd);
+    out[3] = high_pairs(high_ab, high_cd);
+}
+
+// Four activations for all rows.
+inline Quads broadcast_quad(const int8_t* x) { return everywhere(load<int32_t>(x)); }
+
+// Dot products of small weights (at most 12) and of any bytes. A sum starts with what `correction`
+// made of a block's activations, takes the products of kQuads quads and is then finished.
+
+#if defined(__AVX512VNNI__) || defined(__AVXVNNI__)
+
+inline Quads dot(Quads sum, Quads weights, Quads x) {
+#if defined(__AVX512VNNI__)
+    return (Quads)_mm512_dpbusd_epi32((Register)sum, (Register)weights, (Register)x);
+#else
+    return (Quads)_mm256_dpbusd_avx_epi32((Register)sum, (Register)weights, (Register)x);
+#endif
+}
+
+constexpr int kOffset = 12;
+
+inline int32_t correction(const int8_t* values) {
+    int32_t total = 0;
+    for (int i = 0; i < 32; ++i) total += values[i];
+    return -total;
+}
+
+struct SmallDot {
+    static Quads start(int32_t correction) { return everywhere(kOffset * correction); }
+    static Quads add(Quads sum, Quads weights, Quads x) { return dot(sum, weights, x); }
+    static Quads finish(Quads sum) { return sum; }
 };
 
-inline Weights32 load_weights(const uint8_t* from) {
-    return {load<Bytes>(from), load<Bytes>(from + 16)};
+struct ByteDot {
+    static Quads start(int32_t correction) { return everywhere(128 * correction); }
+    static Quads prepared(Quads weights) { return weights ^ int8_t{-128}; }
+    static Quads add(Quads sum, Quads weights, Quads x) { return dot(sum, weights, x); }
+    static Quads finish(Quads sum) { return sum; }
+};
+
+#elif defined(__AVX2__)
+
+constexpr int kOffset = 12;
+
+// Of the first two of each four activations, and of the last two.
+inline int32_t correction(const int8_t* values) {
+    int32_t first = 0, last = 0;
+    for (int i = 0; i < 32; i += 4) {
+        first += values[i] + values[i + 1];
+        last += values[i + 2] + values[i + 3];
+    }
+    const int16_t both[2] = {static_cast<int16_t>(-kOffset * first),
+                             static_cast<int16_t>(-kOffset * last)};
+    return load<int32_t>(both);
 }
 
-inline void store_weights(uint8_t* to, Weights32 weights) {
-    __builtin_memcpy(to, &weights, sizeof weights);
+inline Quads pair_sums(Quads unsigned_bytes, Quads signed_bytes) {
+    return (Quads)_mm256_maddubs_epi16((Register)unsigned_bytes, (Register)signed_bytes);
 }
 
-inline Weights32 decode_mxfp4(const uint8_t* from) {
-    constexpr Bytes doubled = {0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12};
-    const UnsignedBytes packed = load<UnsignedBytes>(from);
-    return {lookup(doubled, (Bytes)(packed & 15)), lookup(doubled, (Bytes)(packed >> 4))};
+inline Ints widened(Quads pairs) {
+    return (Ints)_mm256_madd_epi16((Register)pairs, _mm256_set1_epi16(1));
 }
+
+struct SmallDot {
+    static Quads start(int32_t correction) { return everywhere(correction); }
+    static Quads add(Quads sum, Quads weights, Quads x) {
+        return (Quads)((UnsignedPairs)sum + (UnsignedPairs)pair_sums(weights, x));
+    }
+    static Quads finish(Quads sum) { return (Quads)widened(sum); }
+};
+
+struct ByteDot {
+    static Quads start(int32_t) { return everywhere(0); }
+    static Quads prepared(Quads weights) { return weights; }
+    static Quads add(Quads sum, Quads weights, Quads x) {
+        const Quads magnitudes = (Quads)_mm256_abs_epi8((Register)weights);
+        const Quads signed_x = (Quads)_mm256_sign_epi8((Register)x, (Register)weights);
+        return (Quads)((Ints)sum + widened(pair_sums(magnitudes, signed_x)));
+    }
+    static Quads finish(Quads sum) { return sum; }
+};
+
+#else
+
+constexpr int kOffset = 0;
+
+inline int32_t correction(const int8_t*) { return 0; }
 
 #if defined(__ARM_FEATURE_DOTPROD)
 
-typedef float32x4_t Partial;
-
-inline Partial dot_int8(Weights32 weights, const int8_t* x) {
-    const int32x4_t first = vdotq_s32(vdupq_n_s32(0), (int8x16_t)weights.low, vld1q_s8(x));
-    return vcvtq_f32_s32(vdotq_s32(first, (int8x16_t)weights.high, vld1q_s8(x + 16)));
+inline Quads dot(Quads sum, Quads w, Quads x) {
+    return (Quads)vdotq_s32((int32x4_t)sum, (int8x16_t)w, (int8x16_t)x);
 }
-
-typedef int32x4_t Sum32;
-
-inline Sum32 add_products(Sum32 sum, Sum32 weights, Sum32 x) {
-    return vdotq_s32(sum, vreinterpretq_s8_s32(weights), vreinterpretq_s8_s32(x));
-}
-
-inline Partial nothing() { return vdupq_n_f32(0.0f); }
-
-inline Partial add_scaled(Partial sum, Partial dot, const float* scale) {
-    return vfmaq_n_f32(sum, dot, *scale);
-}
-
-inline float total(Partial even, Partial odd) { return vaddvq_f32(vaddq_f32(even, odd)); }
 
 #else
 
-typedef float Partial;
+inline Quads dot(Quads sum, Quads w, Quads x) {
+    Ints result = (Ints)sum;
+    for (int row = 0; row < kLanes; ++row)
+        for (int i = 0; i < 4; ++i) result[row] += int{w[row * 4 + i]} * int{x[row * 4 + i]};
+    return (Quads)result;
+}
 
-inline Partial dot_int8(Weights32 weights, const int8_t* x) {
-    typedef int16_t Shorts __attribute__((vector_size(32)));
-    const auto products = [](Bytes w, const int8_t* from) {
-        return __builtin_convertvector(w, Shorts) *
-               __builtin_convertvector(load<Bytes>(from), Shorts);
+#endif
+
+struct ByteDot {
+    static Quads start(int32_t) { return everywhere(0); }
+    static Quads prepared(Quads weights) { return weights; }
+    static Quads add(Quads sum, Quads weights, Quads x) { return dot(sum, weights, x); }
+    static Quads finish(Quads sum) { return sum; }
+};
+
+struct SmallDot : ByteDot {};
+
+#endif
+
+// One token alone is cheaper another way where a sum is 16 bits wide: every row times the
+// activations as they lie, and the rows' sums transposed instead of their weights. Being integers
+// they are equal. Two blocks at a time, so that one's chain of dependent instructions fills the
+// other's gaps.
+struct TwoDots {
+    Floats first, second;
+};
+
+#if defined(__AVX2__) && !defined(__AVX512VNNI__) && !defined(__AVXVNNI__)
+
+constexpr bool kRowByRow = true;
+
+// Rows 0..3 in words of 16 bits, twice, and rows 4..7: together the sums of a block.
+inline Register nibble_sums(const uint8_t* from, size_t pitch, Bytes levels, const int8_t* x) {
+    const auto bytes = reinterpret_cast<const uint8_t*>(x);
+    const Register low_x = _mm256_broadcastsi128_si256(load_16(bytes));
+    const Register high_x = _mm256_broadcastsi128_si256(load_16(bytes + 16));
+    Register rows[4];  // each of two rows, r and r + 4
+    for (int r = 0; r < 4; ++r) {
+        const auto two = (UnsignedQuads)load_lanes(from + r * pitch, pitch);
+        const Quads low = shuffled(levels, (Quads)(two & 15));
+        const Quads high = shuffled(levels, (Quads)(two >> 4));
+        rows[r] = _mm256_add_epi16(_mm256_maddubs_epi16((Register)low, low_x),
+                                   _mm256_maddubs_epi16((Register)high, high_x));
+    }
+    Register pairs[2];
+    for (int i = 0; i < 2; ++i)
+        pairs[i] = _mm256_add_epi16(_mm256_unpacklo_epi16(rows[2 * i], rows[2 * i + 1]),
+                                    _mm256_unpackhi_epi16(rows[2 * i], rows[2 * i + 1]));
+    return _mm256_add_epi16(_mm256_unpacklo_epi32(pairs[0], pairs[1]),
+                            _mm256_unpackhi_epi32(pairs[0], pairs[1]));
+}
+
+inline Floats widened_to_floats(__m128i words) {
+    return (Floats)_mm256_cvtepi32_ps(_mm256_cvtepi16_epi32(words));
+}
+
+inline TwoDots nibble_rows(const uint8_t* from, size_t pitch, const uint8_t* from_second,
+                           Bytes levels, const int8_t* x, const int32_t* corrections) {
+    const Register a = nibble_sums(from, pitch, levels, x);
+    const Register b = nibble_sums(from_second, pitch, levels, x + 32);
+    const auto repeated = [](int32_t correction) {  // both its halves together, four times
+        const auto offset = static_cast<uint16_t>(correction + (correction >> 16));
+        return static_cast<int64_t>(offset * uint64_t{0x0001000100010001});
     };
-    const Shorts low = products(weights.low, x), high = products(weights.high, x + 16);
-    int sum = 0;
-    for (int i = 0; i < 16; ++i) sum += int{low[i]} + int{high[i]};
-    return static_cast<float>(sum);
+    const Register both =
+        _mm256_add_epi16(_mm256_unpacklo_epi64(a, b), _mm256_unpackhi_epi64(a, b));
+    const __m128i offsets = _mm_set_epi64x(repeated(corrections[1]), repeated(corrections[0]));
+    const Register sums = _mm256_permute4x64_epi64(
+        _mm256_add_epi16(both, _mm256_broadcastsi128_si256(offsets)), 0xd8);
+    return {widened_to_floats(_mm256_castsi256_si128(sums)),
+            widened_to_floats(_mm256_extracti128_si256(sums, 1))};
 }
 
-typedef Bytes Sum32;
-
-inline Sum32 add_products(Sum32 sum, Sum32 weights, Sum32 x) { return sum + weights * x; }
-
-inline Partial nothing() { return 0.0f; }
-
-inline Partial add_scaled(Partial sum, Partial dot, const float* scale) {
-    return sum + dot * *scale;
+inline Register byte_row(const uint8_t* from, Register x) {
+    const Register weights = load<Register>(from);
+    return _mm256_madd_epi16(
+        _mm256_maddubs_epi16(_mm256_abs_epi8(weights), _mm256_sign_epi8(x, weights)),
+        _mm256_set1_epi16(1));
 }
 
-inline float total(Partial even, Partial odd) { return even + odd; }
+inline Floats byte_sums(const uint8_t* from, size_t pitch, const int8_t* x) {
+    const Register values = load<Register>(x);
+    Register pairs[4];
+    for (int r = 0; r < 4; ++r) {
+        const Register a = byte_row(from + 2 * r * pitch, values);
+        const Register b = byte_row(from + (2 * r + 1) * pitch, values);
+        pairs[r] = _mm256_add_epi32(_mm256_unpacklo_epi32(a, b), _mm256_unpackhi_epi32(a, b));
+    }
+    Register fours[2];
+    for (int i = 0; i < 2; ++i)
+        fours[i] = _mm256_add_epi32(_mm256_unpacklo_epi64(pairs[2 * i], pairs[2 * i + 1]),
+                                    _mm256_unpackhi_epi64(pairs[2 * i], pairs[2 * i + 1]));
+    return (Floats)_mm256_cvtepi32_ps(
+        _mm256_add_epi32(_mm256_permute2x128_si256(fours[0], fours[1], 0x20),
+                         _mm256_permute2x128_si256(fours[0], fours[1], 0x31)));
+}
+
+inline TwoDots byte_rows(const uint8_t* from, size_t pitch, const uint8_t* from_second,
+                         const int8_t* x) {
+    return {byte_sums(from, pitch, x), byte_sums(from_second, pitch, x + 32)};
+}
+
+#else
+
+constexpr bool kRowByRow = false;
+
+inline TwoDots nibble_rows(const uint8_t*, size_t, const uint8_t*, Bytes, const int8_t*,
+                           const int32_t*) {
+    return {Floats{}, Floats{}};
+}
+inline TwoDots byte_rows(const uint8_t*, size_t, const uint8_t*, const int8_t*) {
+    return {Floats{}, Floats{}};
+}
 
 #endif
 
-inline Partial dot_mxfp4(Weights32 weights, const int8_t* x) { return dot_int8(weights, x); }
+// 16 bytes of two values each: the low nibbles, then the high ones.
+inline Block decode_nibbles(const uint8_t* from, size_t pitch, Bytes levels) {
+    FourQuads packed;
+    load_transposed(from, pitch, packed);
+    Block block;
+    for (int i = 0; i < 4; ++i) {
+        const auto two = (UnsignedQuads)packed[i];
+        block.quads[i] = shuffled(levels, (Quads)(two & 15));
+        block.quads[i + 4] = shuffled(levels, (Quads)(two >> 4));
+    }
+    return block;
+}
 
-#endif
+// Half precision, see half_value.
+inline Floats half_values(Words stored) {
+    const Words magnitude = (stored & 0x7fff) << 13;
+    const Words finite = (Words)((Floats)magnitude * 0x1p112f);
+    const Words none = 0x7f800000 | (magnitude & 0x007fffff);
+    const Words bits = (stored & 0x7c00) == 0x7c00 ? none : finite;
+    return (Floats)(bits | (stored & 0x8000) << 16);
+}
+
+struct Mxfp4Blocks : SmallDot {
+    static constexpr size_t kScaleBytes = 1, kValueBytes = 16;
+
+    static Block decode(const uint8_t* from, size_t pitch) {
+        return decode_nibbles(from, pitch, kMxfp4Levels + kOffset);
+    }
+    static TwoDots dot_rows(const uint8_t* from, size_t pitch, const uint8_t* from_second,
+                            const int8_t* x, const int32_t* corrections) {
+        return nibble_rows(from, pitch, from_second, kMxfp4Levels + kOffset, x, corrections);
+    }
+    // 2^(stored - 128): the block's scale, halved. The two smallest are subnormal.
+    static Floats scales(Words stored) {
+        const Words bits = (stored - 1) << 23;
+        const Words smallest = stored == 0 ? Words{} + 0x00200000 : Words{} + 0x00400000;
+        return (Floats)(stored < 2 ? smallest : bits);
+    }
+};
+
+struct Int4Blocks : SmallDot {
+    static constexpr size_t kScaleBytes = 2, kValueBytes = 16;
+
+    static Block decode(const uint8_t* from, size_t pitch) {
+        return decode_nibbles(from, pitch, kInt4Levels + kOffset);
+    }
+    static TwoDots dot_rows(const uint8_t* from, size_t pitch, const uint8_t* from_second,
+                            const int8_t* x, const int32_t* corrections) {
+        return nibble_rows(from, pitch, from_second, kInt4Levels + kOffset, x, corrections);
+    }
+    static Floats scales(Words stored) { return half_values(stored); }
+};
+
+struct Int8Blocks : ByteDot {
+    static constexpr size_t kScaleBytes = 2, kValueBytes = 32;
+
+    static Block decode(const uint8_t* from, size_t pitch) {
+        FourQuads low, high;
+        load_transposed(from, pitch, low);
+        load_transposed(from + 16, pitch, high);
+        Block block;
+        for (int i = 0; i < 4; ++i) {
+            block.quads[i] = prepared(low[i]);
+            block.quads[i + 4] = prepared(high[i]);
+        }
+        return block;
+    }
+    static TwoDots dot_rows(const uint8_t* from, size_t pitch, const uint8_t* from_second,
+                            const int8_t* x, const int32_t*) {
+        return byte_rows(from, pitch, from_second, x);
+    }
+    static Floats scales(Words stored) { return half_values(stored); }
+};
 
 }  // namespace motet::MOTET_ISA

@@ -10,6 +10,7 @@ void multiply_exact(const Matrix&, RowRange, const float*, size_t, Output, float
 void multiply_fast(const Matrix&, RowRange, const QuantisedRows&, size_t, Output, float*);
 void quantise(const float*, size_t, Order, QuantisedRows);
 void encode_int8(const float*, size_t, uint8_t*, uint8_t*);
+void encode_int4(const float*, size_t, uint8_t*, uint8_t*);
 void arrange(const float*, size_t, Order, float*);
 void decode_row(const Matrix&, size_t, float*);
 void rms_norm(const float*, const float*, size_t, float, float*);
@@ -27,6 +28,7 @@ const Kernels table = {
     .multiply_fast = multiply_fast,
     .quantise = quantise,
     .encode_int8 = encode_int8,
+    .encode_int4 = encode_int4,
     .arrange = arrange,
     .decode_row = decode_row,
     .rms_norm = rms_norm,

@@ -1,6 +1,7 @@
 // hidden += W_out attention(RMSNorm(hidden)) + b_out.
 #include <algorithm>
 #include <cmath>
+#include <functional>
 
 #include "model/model.hpp"
 
@@ -29,10 +30,27 @@ void Model::attention_layer(size_t layer) {
              {work_.attended.data(), work_.input8.rows(query)}, rows_.size());
 }
 
+namespace {
+
+// One head's keys and values at a position of a block.
+template <class Element, class Convert>
+void keep(const CacheShape& shape, uint8_t* block, size_t head, size_t position, const float* keys,
+          const float* values, const Convert& convert) {
+    auto* elements = reinterpret_cast<Element*>(block);
+    Element* kept_keys = elements + shape.keys_offset(head) + position;
+    Element* kept_values = elements + shape.values_offset(head) + position * shape.value_stride();
+    for (size_t d = 0; d < shape.head_dim; ++d) {
+        kept_keys[d * kBlockPositions] = convert(keys[d]);
+        kept_values[d] = convert(values[d]);
+    }
+}
+
+}  // namespace
+
 // Rotates queries and keys to their positions and puts keys and values into the cache.
 void Model::rotate_and_store(size_t layer) {
     const Config& c = *config_;
-    const CacheShape shape = c.cache_shape();
+    const CacheShape& shape = cache_->shape();
     const size_t stride = c.query_width() + 2 * c.key_value_width();
     const float scale = 1.0f / std::sqrt(static_cast<float>(c.head_dim));
 
@@ -48,16 +66,16 @@ void Model::rotate_and_store(size_t layer) {
             kernels_.rotate(queries + h * c.head_dim, cosines, sines, rope_.half());
         for (size_t i = 0; i < c.query_width(); ++i) queries[i] *= scale;
 
-        float* block = row.sequence->blocks(layer)[row.position / kBlockPositions];
-        const size_t offset = row.position % kBlockPositions;
+        uint8_t* block = row.sequence->blocks(layer)[row.position / kBlockPositions];
+        const size_t position = row.position % kBlockPositions;
         for (size_t h = 0; h < c.key_value_heads; ++h) {
-            kernels_.rotate(keys + h * c.head_dim, cosines, sines, rope_.half());
-            float* cached_keys = block + shape.keys_offset(h) + offset;
-            float* cached_values = block + shape.values_offset(h) + offset * shape.value_stride();
-            for (size_t d = 0; d < c.head_dim; ++d) {
-                cached_keys[d * kBlockPositions] = keys[h * c.head_dim + d];
-                cached_values[d] = values[h * c.head_dim + d];
-            }
+            float* key = keys + h * c.head_dim;
+            const float* value = values + h * c.head_dim;
+            kernels_.rotate(key, cosines, sines, rope_.half());
+            if (shape.bf16)
+                keep<Bf16>(shape, block, h, position, key, value, Bf16::of);
+            else
+                keep<float>(shape, block, h, position, key, value, std::identity());
         }
     });
 }
@@ -82,7 +100,7 @@ void Model::attend(size_t layer) {
             .queries = &work_.projected[r * stride + offset],
             .sinks = weights_.layers[layer].sinks + head * c.group(),
             .heads = c.group(),
-            .shape = c.cache_shape(),
+            .shape = cache_->shape(),
             .key_value_head = head,
             .blocks = row.sequence->blocks(layer),
             .first = first_seen(row),

@@ -11,17 +11,18 @@ constexpr std::align_val_t kAlignment{64};
 
 }  // namespace
 
-float* BlockPool::allocate() {
-    auto* block = static_cast<float*>(::operator new(block_floats_ * sizeof(float), kAlignment));
-    std::fill_n(block, block_floats_, 0.0f);
-    bytes_ += block_floats_ * sizeof(float);
+uint8_t* BlockPool::allocate() {
+    const size_t bytes = shape_.block_bytes();
+    auto* block = static_cast<uint8_t*>(::operator new(bytes, kAlignment));
+    std::fill_n(block, bytes, uint8_t{0});
+    bytes_ += bytes;
     return block;
 }
 
-void BlockPool::release(float* block) {
+void BlockPool::release(uint8_t* block) {
     if (!block) return;
     ::operator delete(block, kAlignment);
-    bytes_ -= block_floats_ * sizeof(float);
+    bytes_ -= shape_.block_bytes();
 }
 
 }  // namespace motet

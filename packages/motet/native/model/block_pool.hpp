@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <cstddef>
+#include <cstdint>
 
 #include "kernels/kernels.hpp"
 
@@ -11,17 +12,19 @@ namespace motet {
 // Blocks come from the system when they are needed and return to it when released. Thread-safe.
 class BlockPool {
   public:
-    explicit BlockPool(CacheShape shape) : block_floats_(shape.block_floats()) {}
+    explicit BlockPool(CacheShape shape) : shape_(shape) {}
+
+    const CacheShape& shape() const { return shape_; }
 
     // A block of zeros: lanes beyond a sequence's last position are computed and thrown away, but
     // must be numbers. Throws std::bad_alloc.
-    float* allocate();
-    void release(float* block);
+    uint8_t* allocate();
+    void release(uint8_t* block);
 
     size_t bytes() const { return bytes_; }
 
   private:
-    size_t block_floats_;
+    const CacheShape shape_;
     std::atomic<size_t> bytes_{0};
 };
 

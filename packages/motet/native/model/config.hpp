@@ -33,7 +33,6 @@ struct Config {
     size_t query_width() const { return attention_heads * head_dim; }
     size_t key_value_width() const { return key_value_heads * head_dim; }
     size_t group() const { return attention_heads / key_value_heads; }
-    CacheShape cache_shape() const { return {key_value_heads, head_dim}; }
 
     // Throws std::invalid_argument naming the field that cannot be.
     void validate() const;

@@ -25,10 +25,11 @@ Model::Model(Config config, const TensorViews& tensors, Precision precision, siz
       threads_(std::clamp<size_t>(threads, 1, 256)),
       weights_(*config_, tensors, precision, kernels_, threads_),
       rope_(*config_),
-      cache_(std::make_shared<BlockPool>(config_->cache_shape())) {
+      cache_(std::make_shared<BlockPool>(
+          CacheShape{config_->key_value_heads, config_->head_dim, precision != Precision::exact})) {
     const size_t longest =
         std::max({config_->hidden_size, config_->intermediate_size, config_->query_width()});
-    work_.panels.assign(threads_.threads(), std::vector<float>(kPanelRows * longest));
+    work_.panels.assign(threads_.threads(), std::vector<float>(panel_floats(longest)));
     work_.scratch.resize(threads_.threads());
 }
 
@@ -160,9 +161,7 @@ void Model::multiply(std::initializer_list<Product> products, const Inputs& x, s
 void Model::multiply_rows(const Matrix& matrix, RowRange range, const Inputs& x, size_t tokens,
                           Output out, size_t worker) {
     float* panel = work_.panels[worker].data();
-    const bool few_bits =
-        matrix.format == Matrix::Format::int8 || matrix.format == Matrix::Format::mxfp4;
-    if (fast() && few_bits)
+    if (fast() && matrix.few_bits())
         kernels_.multiply_fast(matrix, range, x.quantised, tokens, out, panel);
     else
         kernels_.multiply_exact(matrix, range, x.values, tokens, out, panel);

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <memory>
 #include <mutex>
 #include <span>
@@ -39,8 +40,7 @@ class Model {
     const std::shared_ptr<const Config>& config() const { return config_; }
     size_t threads() const { return threads_.threads(); }
     const char* instruction_set() const { return kernels_.name; }
-    // Memory of the matrices derived from the tensors.
-    size_t derived_bytes() const { return weights_.derived_bytes(); }
+    const std::deque<DerivedMatrix>& derived() const { return weights_.derived(); }
     // Memory held by the key-value caches of all its sequences.
     size_t cache_bytes() const { return cache_->bytes(); }
 
@@ -68,7 +68,7 @@ class Model {
     struct QuantisedBuffer {
         std::vector<int8_t> values;
         std::vector<float> scales;
-        std::vector<float> corrections;
+        std::vector<int32_t> corrections;
 
         void grow(size_t count);
         QuantisedRows rows(size_t inner) {
@@ -95,7 +95,7 @@ class Model {
         // The same rounded to 8 bits, in the fast mode: the current input of a product by row,
         // and of the experts by grouped row.
         QuantisedBuffer input8, gathered8, activated8;
-        std::vector<std::vector<float>> panels;   // by worker: kPanelRows * longest inner dimension
+        std::vector<std::vector<float>> panels;   // by worker: for the longest inner dimension
         std::vector<std::vector<float>> scratch;  // by worker: see expert_layer.cpp
     };
 
@@ -124,7 +124,7 @@ class Model {
     void expert_layer(const LayerWeights& weights);
     void head(std::span<const StepItem> items, float* logits);
 
-    bool fast() const { return precision_ == Precision::fast; }
+    bool fast() const { return precision_ != Precision::exact; }
     void normalise(const float* scale, Order order);
     void multiply(std::initializer_list<Product> products, const Inputs& x, size_t tokens);
     void multiply_rows(const Matrix& matrix, RowRange range, const Inputs& x, size_t tokens,

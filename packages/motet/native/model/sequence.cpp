@@ -9,7 +9,7 @@ Sequence::~Sequence() { clear(); }
 
 void Sequence::clear() {
     for (auto& layer : blocks_) {
-        for (float* block : layer) pool_->release(block);
+        for (uint8_t* block : layer) pool_->release(block);
         layer.clear();
     }
     length_ = 0;

@@ -11,9 +11,9 @@
 namespace motet {
 
 // The cache grows in blocks of 64 positions per layer, as positions are reached. Sliding layers
-// give blocks back once the window has left them. Keys and values are kept in float32: a chunked
-// prompt then computes exactly what the whole prompt does, and the reference implementation in
-// float32 is matched to its own rounding error.
+// give blocks back once the window has left them. The exact mode keeps keys and values in float32,
+// the others in bfloat16. What is read is always what was kept, so that a chunked prompt computes
+// exactly what the whole prompt does.
 class Sequence {
   public:
     Sequence(std::shared_ptr<const Config> config, std::shared_ptr<BlockPool> pool);
@@ -40,12 +40,12 @@ class Sequence {
     void advance(size_t count);
 
     // Blocks of a layer by position / 64, in the layout of CacheShape; null where let go.
-    float* const* blocks(size_t layer) const { return blocks_[layer].data(); }
+    uint8_t* const* blocks(size_t layer) const { return blocks_[layer].data(); }
 
   private:
     std::shared_ptr<const Config> config_;
     std::shared_ptr<BlockPool> pool_;
-    std::vector<std::vector<float*>> blocks_;
+    std::vector<std::vector<uint8_t*>> blocks_;
     size_t length_ = 0;
 };
 

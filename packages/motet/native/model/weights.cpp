@@ -12,9 +12,7 @@ using Shape = std::vector<size_t>;
 using Type = TensorView::Type;
 using Format = Matrix::Format;
 
-constexpr size_t kRowsPerItem = 64;      // of derivation, for a thread
-constexpr size_t kInt8BlockBytes = 34;   // GGUF's Q8_0: a float16 scale, 32 signed bytes
-constexpr size_t kMxfp4BlockBytes = 17;  // GGUF's MXFP4: a scale byte, 16 bytes of values
+constexpr size_t kRowsPerItem = 64;  // of derivation, for a thread
 
 std::string text(const Shape& shape) {
     std::string result = "[";
@@ -49,21 +47,41 @@ Matrix plain(const TensorView& view, size_t rows, size_t inner) {
     return matrix;
 }
 
+// How blocks with their scale in front are stored.
+struct BlockLayout {
+    Format format;
+    Order order;
+    size_t scale_bytes;
+    size_t value_bytes;
+    size_t bytes() const { return scale_bytes + value_bytes; }
+};
+
 bool is_blocks(Type type) {
-    return type == Type::q8_0 || type == Type::mxfp4 || type == Type::mxfp4_pairs;
+    return type == Type::q8_0 || type == Type::int4 || type == Type::mxfp4 ||
+           type == Type::mxfp4_pairs;
 }
 
-size_t block_bytes(Type type) { return type == Type::q8_0 ? kInt8BlockBytes : kMxfp4BlockBytes; }
+BlockLayout layout(Type type) {
+    switch (type) {
+        case Type::q8_0:
+            return {Format::int8, Order::natural, 2, 32};
+        case Type::int4:
+            return {Format::int4, Order::natural, 2, 16};
+        case Type::mxfp4_pairs:
+            return {Format::mxfp4, Order::even_odd, 1, 16};
+        default:
+            return {Format::mxfp4, Order::natural, 1, 16};
+    }
+}
 
-// GGUF's blocks, each behind its scale.
 Matrix blocks(Type type, const uint8_t* data, size_t rows, size_t inner) {
-    const size_t scale_bytes = type == Type::q8_0 ? 2 : 1;
-    return {.format = type == Type::q8_0 ? Format::int8 : Format::mxfp4,
-            .order = type == Type::mxfp4_pairs ? Order::even_odd : Order::natural,
-            .values = data + scale_bytes,
+    const BlockLayout how = layout(type);
+    return {.format = how.format,
+            .order = how.order,
+            .values = data + how.scale_bytes,
             .scales = data,
-            .value_stride = block_bytes(type),
-            .scale_stride = block_bytes(type),
+            .value_stride = how.bytes(),
+            .scale_stride = how.bytes(),
             .rows = rows,
             .inner = inner};
 }
@@ -86,7 +104,7 @@ class TensorReader {
     Matrix matrix(const std::string& name, size_t rows, size_t inner) const {
         const TensorView& view = find(name);
         if (is_blocks(view.type)) {
-            require_shape(name, view, {rows, inner / 32 * block_bytes(view.type)});
+            require_shape(name, view, {rows, inner / 32 * layout(view.type).bytes()});
             return blocks(view.type, bytes(view), rows, inner);
         }
         if (view.type == Type::u8) reject(name, "bf16, float16, float32 or blocks");
@@ -108,7 +126,7 @@ class TensorReader {
         if (tensors_.contains(name)) {
             const TensorView& view = find(name);
             if (!is_blocks(view.type)) reject(name, "MXFP4 or 8-bit blocks");
-            const size_t row_bytes = per_row * block_bytes(view.type);
+            const size_t row_bytes = per_row * layout(view.type).bytes();
             require_shape(name, view, {count, rows, row_bytes});
             for (size_t e = 0; e < count; ++e)
                 matrices.push_back(
@@ -201,16 +219,15 @@ Weights::Weights(const Config& config, const TensorViews& tensors, Precision pre
     final_norm = reader.vector("model.norm.weight", {config.hidden_size});
     head = reader.matrix("lm_head.weight", config.vocabulary_size, config.hidden_size);
     if (precision == Precision::exact) return;
-    for (LayerWeights& layer : layers)
-        for (Matrix* matrix : {&layer.query, &layer.key, &layer.value, &layer.attention_out})
-            derive(*matrix, kernels, threads);
-    derive(head, kernels, threads);
-}
-
-size_t Weights::derived_bytes() const {
-    size_t total = 0;
-    for (const LargeBuffer& buffer : derived_) total += buffer.bytes();
-    return total;
+    const Type type = precision == Precision::fast4 ? Type::int4 : Type::q8_0;
+    for (size_t i = 0; i < layers.size(); ++i) {
+        const std::string attention = "model.layers." + std::to_string(i) + ".self_attn.";
+        derive(attention + "q_proj.weight", layers[i].query, type, kernels, threads);
+        derive(attention + "k_proj.weight", layers[i].key, type, kernels, threads);
+        derive(attention + "v_proj.weight", layers[i].value, type, kernels, threads);
+        derive(attention + "o_proj.weight", layers[i].attention_out, type, kernels, threads);
+    }
+    derive("lm_head.weight", head, type, kernels, threads);
 }
 
 const float* Weights::keep_floats(const TensorView& view) {
@@ -226,29 +243,34 @@ const float* Weights::keep_floats(const TensorView& view) {
     return kept.data();
 }
 
-// Replaces a matrix by its 8-bit version, unless it has few bits already.
-void Weights::derive(Matrix& matrix, const Kernels& kernels, ThreadPool& threads) {
-    if (matrix.format == Format::int8 || matrix.format == Format::mxfp4) return;
-    const size_t blocks = matrix.rows * matrix.blocks();
-    uint8_t* values = derived_.emplace_back(blocks * (32 + sizeof(uint16_t))).data();
-    uint8_t* scales = values + blocks * 32;
+// Replaces a matrix by one of 8 or 4 bits, unless it has no more already.
+void Weights::derive(const std::string& name, Matrix& matrix, Type type, const Kernels& kernels,
+                     ThreadPool& threads) {
+    const BlockLayout how = layout(type);
+    if (matrix.format == how.format || matrix.format == Format::int4 ||
+        matrix.format == Format::mxfp4)
+        return;
     const Matrix source = matrix;
-    const size_t items = (matrix.rows + kRowsPerItem - 1) / kRowsPerItem;
-    threads.run(items, matrix.rows * matrix.inner, [&](size_t item, size_t) {
+    const size_t row_bytes = source.blocks() * how.bytes();
+    uint8_t* const data =
+        derived_.emplace_back(name, type, source.rows, source.inner, source.rows * row_bytes)
+            .memory.data();
+    const auto encode = type == Type::int4 ? kernels.encode_int4 : kernels.encode_int8;
+    const size_t items = (source.rows + kRowsPerItem - 1) / kRowsPerItem;
+    threads.run(items, source.rows * source.inner, [&](size_t item, size_t) {
         std::vector<float> row(source.inner);
         const size_t end = std::min((item + 1) * kRowsPerItem, source.rows);
         for (size_t r = item * kRowsPerItem; r < end; ++r) {
             kernels.decode_row(source, r, row.data());
-            kernels.encode_int8(row.data(), source.inner, values + r * source.inner,
-                                scales + r * source.blocks() * sizeof(uint16_t));
+            for (size_t block = 0; block < source.blocks(); ++block) {
+                uint8_t* to = data + r * row_bytes + block * how.bytes();
+                encode(&row[block * 32], 32, to + how.scale_bytes, to);
+            }
         }
     });
-    matrix.format = Format::int8;
-    matrix.order = Order::natural;
-    matrix.values = values;
-    matrix.scales = scales;
-    matrix.value_stride = 32;
-    matrix.scale_stride = sizeof(uint16_t);
+    const float* bias = source.bias;
+    matrix = blocks(type, data, source.rows, source.inner);
+    matrix.bias = bias;
 }
 
 }  // namespace motet

@@ -6,6 +6,7 @@
 #include <deque>
 #include <string>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "kernels/kernels.hpp"
@@ -17,9 +18,10 @@ namespace motet {
 
 // A tensor in memory that somebody else keeps alive.
 struct TensorView {
-    // Numbers one by one, or GGUF's blocks of 32 with their scale: 32 signed bytes behind a
-    // float16, or MXFP4 behind a byte, with the nibbles in either order.
-    enum class Type { bf16, u8, float16, float32, q8_0, mxfp4, mxfp4_pairs };
+    // Numbers one by one, or blocks of 32 with their scale: GGUF's 32 signed bytes behind a float16
+    // and MXFP4 behind a byte, with the nibbles in either order; our own four bits behind a
+    // float16.
+    enum class Type { bf16, u8, float16, float32, q8_0, int4, mxfp4, mxfp4_pairs };
     Type type;
     std::vector<size_t> shape;  // of the array: bytes in the last dimension, for blocks
     const void* data;
@@ -31,6 +33,7 @@ using TensorViews = std::unordered_map<std::string, TensorView>;  // by Hugging 
 enum class Precision {
     exact,  // float32 on the weights of the file
     fast,   // activations of 8 bits; dense matrices in 8 bits, derived when the model is loaded
+    fast4,  // the same with dense matrices in 4 bits
 };
 
 struct Expert {
@@ -49,6 +52,18 @@ struct LayerWeights {
     std::vector<Expert> experts;
 };
 
+// A matrix [rows, inner] of fewer bits than the file's, in blocks of 32 with their scale.
+struct DerivedMatrix {
+    std::string name;  // of the tensor it stands for
+    TensorView::Type type;
+    size_t rows;
+    size_t inner;
+    LargeBuffer memory;
+
+    DerivedMatrix(std::string name, TensorView::Type type, size_t rows, size_t inner, size_t bytes)
+        : name(std::move(name)), type(type), rows(rows), inner(inner), memory(bytes) {}
+};
+
 class Weights {
   public:
     Matrix embedding;  // [vocabulary, hidden]
@@ -60,16 +75,16 @@ class Weights {
     Weights(const Config& config, const TensorViews& tensors, Precision precision,
             const Kernels& kernels, ThreadPool& threads);
 
-    // Memory of the derived matrices.
-    size_t derived_bytes() const;
+    const std::deque<DerivedMatrix>& derived() const { return derived_; }
 
   private:
     const float* keep_floats(const TensorView& view);
-    void derive(Matrix& matrix, const Kernels& kernels, ThreadPool& threads);
+    void derive(const std::string& name, Matrix& matrix, TensorView::Type type,
+                const Kernels& kernels, ThreadPool& threads);
 
     friend class TensorReader;
     std::deque<std::vector<float>> floats_;  // vectors of the model, as float32
-    std::deque<LargeBuffer> derived_;
+    std::deque<DerivedMatrix> derived_;
 };
 
 }  // namespace motet

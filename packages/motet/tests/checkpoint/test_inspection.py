@@ -22,9 +22,9 @@ def test_the_published_sizes_of_the_20b() -> None:
     assert sizes.parameters(config) == 20_914_757_184
     assert show_count(sizes.active_parameters(config)) == "3.61 billion"
     assert sizes.tensor_bytes(config) == 13_761_264_768
-    assert sizes.cache_bytes(config, 128) == 24 * 128 * 4096
-    assert sizes.cache_bytes(config, 1128) - sizes.cache_bytes(config, 1127) == 48 * 1024
-    assert round(sizes.cache_bytes(config, 131_072) / 1e9, 2) == 6.45
+    assert sizes.cache_bytes(config, 128) == 24 * 128 * 2048
+    assert sizes.cache_bytes(config, 1128) - sizes.cache_bytes(config, 1127) == 24 * 1024
+    assert round(sizes.cache_bytes(config, 131_072) / 1e9, 2) == 3.23
 
 
 def test_the_published_sizes_of_the_120b() -> None:

@@ -62,7 +62,7 @@ def test_talking_to_it(converted: Path) -> None:
 
 
 def test_measuring_a_model(random_model: Path) -> None:
-    sizes = ("--prompt", "8", "--depth", "100", "--batch", "2", "--rounds", "1")
+    sizes = ("--prompts", "8", "--depths", "100", "--batches", "2", "--rounds", "1")
     done = motet("bench", "model", random_model, *sizes, "--json")
     assert (done.returncode, done.stderr) == (0, "")
     report = json.loads(done.stdout)
@@ -73,6 +73,10 @@ def test_measuring_a_model(random_model: Path) -> None:
     shown = motet("bench", "model", random_model, *sizes, "--precision", "exact")
     assert (shown.returncode, shown.stderr) == (0, "")
     assert "answer at 100" in shown.stdout
+    few = motet("bench", "model", random_model, *sizes, "--prompts", "", "--batches", "")
+    assert "prompt" not in few.stdout
+    assert_refused("--depths is '1,x'", "model", random_model, "--depths", "1,x")
+    assert_refused("--batches is '1'", "model", random_model, "--batches", "1")
 
 
 def assert_refused(reason: str, *arguments: str | Path) -> None:

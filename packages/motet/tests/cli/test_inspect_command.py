@@ -23,6 +23,15 @@ def test_a_whole_checkpoint(random_model: Path, small_vocabulary: Vocabulary) ->
     assert report["memory_at_full_context"] > report["tensor_bytes"] > 0
 
 
+def test_the_speed_a_machine_allows(random_model: Path) -> None:
+    report = json.loads(motet("inspect", "--json", "--speed", random_model).stdout)
+    limits = report["speed_limits"]
+    assert len(limits) == 6
+    assert limits["answer, fast4"] > limits["answer, fast"] > 0
+    shown = motet("inspect", "--speed", random_model).stdout
+    assert shown.count("tokens/s") == 6
+
+
 @pytest.fixture
 def broken_model(random_model: Path, tmp_path: Path) -> Path:
     folder = tmp_path / "broken"

@@ -48,8 +48,8 @@ def test_logits_are_those_of_the_same_numbers_in_the_other_layout(stored: Checkp
 def test_the_fast_mode_takes_8_bit_matrices_as_they_are(stored: Checkpoint) -> None:
     tokens = random_tokens(stored.config, PROMPT)
     exact, fast = native_model(stored), native_model(stored, precision="fast")
-    assert fast.derived_bytes == 0
+    assert not fast.derived()
     wanted = exact.step([(exact.sequence(), tokens, PROMPT)])
     found = fast.step([(fast.sequence(), tokens, PROMPT)])
     per_token = np.linalg.norm(found - wanted, axis=1) / np.linalg.norm(wanted, axis=1)
-    assert 0 < float(np.median(per_token)) < 0.05
+    assert 0 < float(np.median(per_token)) < 0.1

@@ -15,7 +15,7 @@ from motet.engine.native import native_model
 
 PROMPT = 150
 CONFIGS = range(20)
-INSTRUCTION_SETS = ["portable", "avx2", "avx512"]
+INSTRUCTION_SETS = ["portable", "avx2", "avxvnni", "avx512"]
 TOLERANCE = 1e-5  # of the largest logit; measured: 2e-6
 AT_ONCE = (PROMPT,)
 ONE_BY_ONE = (1,) * PROMPT

@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 from motet import _native
 from motet.checkpoint import dequantize, from_bf16, to_bf16
 
-INSTRUCTION_SETS = ("portable", "avx2", "avx512", "dotprod")
-FORMATS = ("float32", "float16", "bf16", "int8", "mxfp4", "ggml mxfp4")
+INSTRUCTION_SETS = ("portable", "avx2", "avxvnni", "avx512", "dotprod")
+FORMATS = ("float32", "float16", "bf16", "int8", "int4", "mxfp4", "ggml mxfp4")
+FEW_BITS = ("int8", "int4", "mxfp4", "ggml mxfp4")
+INT4_LEVELS = np.array([-12, -9, -7, -5, -4, -3, -2, -1, 0, 1, 2, 3, 4, 6, 8, 12])
 SHAPES = ((1, 32), (2, 64), (3, 288), (5, 256), (64, 320), (7, 2880), (33, 4096))
 TOKENS = (1, 2, 3, 4, 5, 8, 17, 65, 130)
 
@@ -65,12 +67,22 @@ def random_weights(name: str, rows: int, inner: int, seed: int = 0) -> Weights:
             exact = (values * scales.astype(float)).reshape(rows, inner)
             return Weights(name, False, values.view(np.uint8), scales.view(np.uint8), exact)
     packed = random.integers(0, 256, (rows, blocks, 16), dtype=np.uint8)
+    if name == "int4":
+        scales = (random.standard_normal((rows, blocks, 1)) / 100).astype(np.float16)
+        exact = int4_values(packed, scales).reshape(rows, inner)
+        return Weights(name, False, packed, scales.view(np.uint8), exact)
     exponents = random.integers(110, 125, (rows, blocks), dtype=np.uint8)
     exact = dequantize(packed, exponents).astype(float).reshape(rows, inner)
     if name == "mxfp4":
         return Weights("mxfp4", True, packed, exponents[..., None].copy(), exact)
     halves = exact.reshape(rows, blocks, 16, 2).swapaxes(2, 3).reshape(rows, inner)
     return Weights("mxfp4", False, packed, exponents[..., None].copy(), halves)
+
+
+def int4_values(packed: NDArray[np.uint8], scales: NDArray[np.float16]) -> Floats:
+    """Packed [..., blocks, 16], scales [..., blocks, 1] -> [..., blocks, 32]."""
+    levels = INT4_LEVELS[np.concatenate([packed & 15, packed >> 4], axis=-1)]
+    return levels * scales.astype(float)
 
 
 def as_blocks(values: NDArray[np.generic], rows: int) -> NDArray[np.uint8]:
@@ -103,7 +115,7 @@ def test_the_exact_product(name: str, rows: int, inner: int) -> None:
 
 
 @pytest.mark.usefixtures("isa")
-@pytest.mark.parametrize("name", ["int8", "mxfp4", "ggml mxfp4"])
+@pytest.mark.parametrize("name", FEW_BITS)
 @pytest.mark.parametrize(("rows", "inner"), SHAPES)
 def test_the_fast_product_is_exact_on_rounded_activations(name: str, rows: int, inner: int) -> None:
     weights = random_weights(name, rows, inner)
@@ -113,7 +125,7 @@ def test_the_fast_product_is_exact_on_rounded_activations(name: str, rows: int, 
 
 
 @pytest.mark.usefixtures("isa")
-@pytest.mark.parametrize("name", ["int8", "mxfp4"])
+@pytest.mark.parametrize("name", FEW_BITS)
 def test_a_token_has_the_same_bits_in_every_company(name: str) -> None:
     weights, x = random_weights(name, 9, 2880), activations(max(TOKENS), 2880)
     whole = weights.times(x, fast=True)
@@ -139,7 +151,7 @@ def test_extreme_weights_and_activations_do_not_overflow() -> None:
 def test_what_is_no_number_stays_none(spoilt: float) -> None:
     x = activations(1, 320)
     x[0, 40] = spoilt
-    for name in ("int8", "mxfp4"):
+    for name in FEW_BITS:
         assert not np.isfinite(random_weights(name, 3, 320).times(x, fast=True)).any()
 
 
@@ -158,12 +170,23 @@ def test_rounding_of_activations() -> None:
 @pytest.mark.usefixtures("isa")
 def test_derived_weights_are_within_half_a_step() -> None:
     x = activations(5, 640) * np.float32(1e-3)
-    values, scales = _native.encode_int8(x)
+    values, scales = _native.encode(x, 8)
     halves = scales.view(np.float16).astype(float)
     wanted = np.abs(x.reshape(5, -1, 32)).max(-1) / np.float32(127)
     assert np.array_equal(scales, wanted.astype(np.float16).view(np.uint16))
     found = values.view(np.int8).reshape(5, -1, 32) * halves[..., None]
     assert (np.abs(found - x.reshape(5, -1, 32)) <= 0.56 * halves[..., None]).all()
+
+
+@pytest.mark.usefixtures("isa")
+def test_weights_of_four_bits_lose_what_the_levels_promise() -> None:
+    x = np.random.default_rng(4).standard_normal((5, 6400), dtype=np.float32)
+    x[2, 64:96] = 0
+    values, scales = _native.encode(x, 4)
+    halves = scales.view(np.float16)[..., None]
+    found = int4_values(values.reshape(5, -1, 16), halves).reshape(x.shape)
+    assert np.linalg.norm(found - x) / np.linalg.norm(x) < 0.085
+    assert (found[2, 64:96] == 0).all()
 
 
 def assert_close(found: NDArray[np.float32], x: Floats, values: Floats, tolerance: float) -> None:

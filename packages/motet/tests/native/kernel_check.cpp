@@ -1,11 +1,14 @@
 // Every kernel table this machine can execute, against plain double precision.
 //
 // A program of its own, so that kernels can be checked where no Python runs: under an emulator for
-// another architecture. MOTET_ISA chooses the table, as everywhere; prints it and what was checked.
+// another architecture. MOTET_ISA chooses the table, as everywhere, and --all takes one after the
+// other; prints it and what was checked.
 #include <cmath>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <random>
+#include <stdexcept>
 #include <string>
 #include <vector>
 
@@ -34,17 +37,20 @@ struct Stored {
     std::vector<double> numbers;  // [rows, inner]
 };
 
-double mxfp4_value(int nibble) {
-    const double magnitudes[8] = {0, 0.5, 1, 1.5, 2, 3, 4, 6};
-    return (nibble & 8 ? -1 : 1) * magnitudes[nibble & 7];
+double level(Matrix::Format format, int nibble) {
+    const double int4[16] = {-12, -9, -7, -5, -4, -3, -2, -1, 0, 1, 2, 3, 4, 6, 8, 12};
+    const double mxfp4[8] = {0, 0.5, 1, 1.5, 2, 3, 4, 6};
+    if (format == Matrix::Format::int4) return int4[nibble];
+    return (nibble & 8 ? -1 : 1) * mxfp4[nibble & 7];
 }
 
-// Scales of int8 blocks are 2^-7 or 2^-8, whose float16 patterns need no conversion here.
+// Scales of int8 and int4 blocks are 2^-7 or 2^-8, whose float16 patterns need no conversion here.
 Stored random_matrix(Matrix::Format format, Order order, size_t rows, size_t inner,
                      std::mt19937& random) {
     const bool mxfp4 = format == Matrix::Format::mxfp4;
+    const bool int8 = format == Matrix::Format::int8;
     Stored stored;
-    const size_t blocks = rows * inner / 32, block_bytes = mxfp4 ? 16 : 32;
+    const size_t blocks = rows * inner / 32, block_bytes = int8 ? 32 : 16;
     stored.values.resize(blocks * block_bytes);
     stored.scales.resize(blocks * (mxfp4 ? 1 : 2));
     stored.numbers.resize(rows * inner);
@@ -53,21 +59,20 @@ Stored random_matrix(Matrix::Format format, Order order, size_t rows, size_t inn
         const int exponent = -7 - static_cast<int>(random() % 2);
         double* numbers = &stored.numbers[b * 32];
         uint8_t* bytes = &stored.values[b * block_bytes];
-        if (mxfp4) {
+        const auto half = static_cast<uint16_t>((exponent + 15) << 10);
+        if (mxfp4)
             stored.scales[b] = static_cast<uint8_t>(127 + exponent);
-            for (int i = 0; i < 16; ++i) {
-                const int low = order == Order::even_odd ? 2 * i : i;
-                const int high = order == Order::even_odd ? 2 * i + 1 : i + 16;
-                numbers[low] = std::ldexp(mxfp4_value(bytes[i] & 15), exponent);
-                numbers[high] = std::ldexp(mxfp4_value(bytes[i] >> 4), exponent);
-            }
-        } else {
-            const auto half = static_cast<uint16_t>((exponent + 15) << 10);
+        else
             std::memcpy(&stored.scales[b * 2], &half, sizeof half);
-            for (int i = 0; i < 32; ++i) {
-                if (bytes[i] == 0x80) bytes[i] = 0x81;  // -128 is never derived
-                numbers[i] = std::ldexp(static_cast<int8_t>(bytes[i]), exponent);
-            }
+        for (int i = 0; i < 32 && int8; ++i) {
+            if (bytes[i] == 0x80) bytes[i] = 0x81;  // -128 is never derived
+            numbers[i] = std::ldexp(static_cast<int8_t>(bytes[i]), exponent);
+        }
+        for (int i = 0; i < 16 && !int8; ++i) {
+            const int low = order == Order::even_odd ? 2 * i : i;
+            const int high = order == Order::even_odd ? 2 * i + 1 : i + 16;
+            numbers[low] = std::ldexp(level(format, bytes[i] & 15), exponent);
+            numbers[high] = std::ldexp(level(format, bytes[i] >> 4), exponent);
         }
     }
     stored.matrix = {.format = format,
@@ -89,7 +94,8 @@ void check_product(const Kernels& kernel, Matrix::Format format, Order order, si
     for (float& value : x) value = normal(random);
 
     std::vector<int8_t> values(x.size());
-    std::vector<float> scales(x.size() / 32), corrections(x.size() / 32);
+    std::vector<float> scales(x.size() / 32);
+    std::vector<int32_t> corrections(x.size() / 32);
     QuantisedRows quantised{values.data(), scales.data(), corrections.data(), inner};
     kernel.quantise(x.data(), tokens, Order::natural, quantised);
     std::vector<double> rounded(x.size());
@@ -100,7 +106,7 @@ void check_product(const Kernels& kernel, Matrix::Format format, Order order, si
     kernel.quantise(x.data(), tokens, order, quantised);
     kernel.arrange(x.data(), x.size(), order, arranged.data());
 
-    std::vector<float> panel(kPanelRows * inner);
+    std::vector<float> panel(panel_floats(inner));
     const std::string name = std::to_string(rows) + " x " + std::to_string(inner) + ", " +
                              std::to_string(tokens) + " tokens";
     for (const bool fast : {false, true}) {
@@ -128,14 +134,13 @@ void check_product(const Kernels& kernel, Matrix::Format format, Order order, si
         require(row[i] == static_cast<float>(stored.numbers[(rows - 1) * inner + i]), "decoding");
 }
 
-}  // namespace
-
-int main() {
-    const Kernels& kernel = kernels();
+void check(const Kernels& kernel) {
     std::mt19937 random(1);
-    for (const auto& [rows, inner] : {std::pair{1, 32}, {3, 288}, {5, 320}, {8, 2880}})
+    for (const auto& [rows, inner] : {std::pair{1, 32}, {3, 288}, {37, 320}, {16, 2880}})
         for (const size_t tokens : {1, 2, 3, 5, 9, 70}) {
             check_product(kernel, Matrix::Format::int8, Order::natural, rows, inner, tokens,
+                          random);
+            check_product(kernel, Matrix::Format::int4, Order::natural, rows, inner, tokens,
                           random);
             check_product(kernel, Matrix::Format::mxfp4, Order::natural, rows, inner, tokens,
                           random);
@@ -143,4 +148,21 @@ int main() {
                           random);
         }
     std::printf("%s: %d checks\n", kernel.name, checks);
+}
+
+}  // namespace
+
+int main(int count, char** arguments) {
+    if (count < 2 || std::string(arguments[1]) != "--all") {
+        check(kernels());
+        return 0;
+    }
+    for (const char* isa : {"portable", "avx2", "avxvnni", "avx512", "dotprod"}) {
+        setenv("MOTET_ISA", isa, 1);
+        try {
+            check(kernels());
+        } catch (const std::invalid_argument&) {
+            std::printf("%s: this machine has none\n", isa);
+        }
+    }
 }

@@ -7,7 +7,7 @@ from motet.checkpoint.layout import tensor_specs
 from motet.checkpoint.mxfp4 import BLOCK, BLOCK_BYTES
 from motet.checkpoint.tensors import TensorSpec
 
-_CACHE_BYTES = 4  # of one float32, which the native engine keeps keys and values in
+_CACHE_BYTES = 2  # of one bfloat16, in which the fast mode keeps keys and values
 
 
 def tensor_bytes(config: ModelConfig) -> int:
@@ -36,6 +36,8 @@ def active_parameters(config: ModelConfig) -> int:
 
 def cache_bytes(config: ModelConfig, tokens: int) -> int:
     """Bytes of the native engine's key-value cache for a conversation of so many tokens.
+
+    That is in the fast mode; the exact one takes twice as much.
 
     Layers with a sliding window keep no more than the window. The engine takes memory in blocks of
     64 positions, so that it may hold up to 63 more of each layer.

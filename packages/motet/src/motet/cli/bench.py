@@ -26,14 +26,12 @@ _GGUF = ".gguf"
 def model(
     path: Annotated[Path, typer.Argument(metavar="MODEL", help="A folder or .gguf file.")],
     prompts: Annotated[
-        list[int], typer.Option("--prompt", min=2, help="Tokens of a prompt; repeatable.")
-    ] = [128, 512],  # noqa: B006 typer wants a list
+        str, typer.Option(metavar="LIST", help="Tokens of a prompt, such as 128,512, or empty.")
+    ] = "128,512",
     depths: Annotated[
-        list[int], typer.Option("--depth", min=0, help="Context of an answer; repeatable.")
-    ] = [0, 2048, 8192],  # noqa: B006
-    batches: Annotated[
-        list[int], typer.Option("--batch", min=2, help="Answers at once; repeatable.")
-    ] = [8, 16],  # noqa: B006
+        str, typer.Option(metavar="LIST", help="Tokens of context before an answer.")
+    ] = "0,2048,8192",
+    batches: Annotated[str, typer.Option(metavar="LIST", help="Answers at once.")] = "8,16",
     rounds: Annotated[int, typer.Option(min=1, help="Rounds of which the median counts.")] = 3,
     precision: Precision = "fast",
     threads: Annotated[
@@ -46,9 +44,9 @@ def model(
 
     measure_model(
         path,
-        prompts=prompts,
-        depths=depths,
-        batches=batches,
+        prompts=_numbers("--prompts", prompts, least=2),
+        depths=_numbers("--depths", depths, least=0),
+        batches=_numbers("--batches", batches, least=2),
         rounds=rounds,
         precision=precision,
         threads=threads,
@@ -123,6 +121,18 @@ def convert(
     with ByteProgress(f"Writing {target}", _gguf_bytes(config)) as progress:
         write_gguf(target, config, checkpoint.tensors, vocabulary, written=progress.advance)
     note(f"Wrote {target}.")
+
+
+def _numbers(option: str, text: str, least: int) -> list[int]:
+    try:
+        numbers = [int(part) for part in text.split(",")] if text.strip() else []
+    except ValueError:
+        numbers = [least - 1]
+    if any(number < least for number in numbers):
+        raise InputError(
+            f"{option} is {text!r}: give numbers from {least} on, with commas between them."
+        )
+    return numbers
 
 
 def _format_of(target: Path) -> str:

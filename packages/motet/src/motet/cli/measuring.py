@@ -36,8 +36,9 @@ def measure_model(
         checkpoint = open_checkpoint(path)
         model = native_model(checkpoint, precision=precision, threads=machine.threads)
         start = time.perf_counter() - started
+    derived = sum(blocks.nbytes for _, blocks in model.derived().values())
     if not as_json:
-        write(_heading(machine, model.instruction_set, precision, start, model.derived_bytes))
+        write(_heading(machine, model.instruction_set, precision, start, derived))
     figures = []
     for phase in phases(prompts, depths, batches):
         with Waiting(f"Measuring {phase.name}"):
@@ -50,7 +51,7 @@ def measure_model(
             "machine": asdict(machine) | {"instruction_set": model.instruction_set},
             "precision": precision,
             "start_seconds": start,
-            "derived_bytes": model.derived_bytes,
+            "derived_bytes": derived,
             "peak_resident_bytes": _peak_resident_bytes(),
             "phases": [_as_json(figure) for figure in figures],
         }
@@ -80,11 +81,16 @@ def _line(figure: Figure) -> str:
 
 
 def _as_json(figure: Figure) -> dict[str, Any]:
-    return asdict(figure.phase) | {
-        "tokens_per_second": figure.tokens_per_second,
-        "limit_tokens_per_second": figure.limit,
-        "share": figure.share,
-    }
+    return (
+        asdict(figure.phase)
+        | asdict(figure.cost)
+        | {
+            "operations_per_second": figure.operations_per_second,
+            "tokens_per_second": figure.tokens_per_second,
+            "limit_tokens_per_second": figure.limit,
+            "share": figure.share,
+        }
+    )
 
 
 def _peak_resident_bytes() -> int:

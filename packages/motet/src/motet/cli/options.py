@@ -52,8 +52,9 @@ Seed = Annotated[
     typer.Option(metavar="NUMBER", help="Makes a random answer repeatable."),
 ]
 Precision = Annotated[
-    Literal["fast", "exact"],
+    Literal["fast", "fast4", "exact"],
     typer.Option(
-        help="fast computes in 8 bits where little is lost, exact in float32 on the file's weights."
+        help="fast computes in 8 bits where little is lost, fast4 keeps attention and head in 4,"
+        " exact computes in float32 on the file's weights."
     ),
 ]

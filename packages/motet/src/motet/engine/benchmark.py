@@ -37,7 +37,7 @@ class Machine:
 
     def limit(self, cost: StepCost, precision: Precision) -> float:
         """Seconds that a step of this cost takes at least."""
-        peak = self.int8_operations if precision == "fast" else self.float_operations
+        peak = self.float_operations if precision == "exact" else self.int8_operations
         return max(cost.bytes / self.read_bytes, cost.operations / peak)
 
 
@@ -56,6 +56,7 @@ class Figure:
     """The speed of a phase in tokens a second, all sequences together, and the machine's limit."""
 
     phase: Phase
+    cost: StepCost
     tokens_per_second: float
     limit: float
 
@@ -63,6 +64,12 @@ class Figure:
     def share(self) -> float:
         """How much of the limit is reached."""
         return self.tokens_per_second / self.limit
+
+    @property
+    def operations_per_second(self) -> float:
+        """Multiplications and additions that the step asks for, as quick as they were done."""
+        tokens = self.phase.sequences * self.phase.tokens
+        return self.cost.operations * self.tokens_per_second / tokens
 
 
 def measure_machine(threads: int | None = None) -> Machine:
@@ -103,7 +110,7 @@ def measure(
     )
     tokens = phase.sequences * phase.tokens
     return Figure(
-        phase, tokens / statistics.median(seconds), tokens / machine.limit(cost, precision)
+        phase, cost, tokens / statistics.median(seconds), tokens / machine.limit(cost, precision)
     )
 
 

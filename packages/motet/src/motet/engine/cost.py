@@ -12,8 +12,8 @@ from motet.checkpoint import ModelConfig
 from motet.checkpoint.config import SLIDING
 
 _EXPERT_BITS = 4.25  # MXFP4: 32 values of 4 bits and a scale byte
-_DENSE_BITS = {"fast": 8.5, "exact": 16.0}  # 32 signed bytes and a float16; bfloat16
-_CACHE_BYTES = 4.0  # float32
+_DENSE_BITS = {"fast4": 4.5, "fast": 8.5, "exact": 16.0}  # 32 values and a float16; bfloat16
+_CACHE_BYTES = {"fast4": 2.0, "fast": 2.0, "exact": 4.0}  # bfloat16, float32
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ def step_cost(
         config.layers * (distinct * expert * _EXPERT_BITS)
         + (config.layers * attention + head) * _DENSE_BITS[precision]
     )
-    cache = sequences * sum(positions) * 2 * config.key_value_width * _CACHE_BYTES
+    cache = sequences * sum(positions) * 2 * config.key_value_width * _CACHE_BYTES[precision]
     per_row = config.layers * (config.experts_per_token * expert + attention)
     scores = sum(seen * tokens * 2 * config.query_width for seen in positions) * sequences
     return StepCost(

@@ -16,14 +16,15 @@ from motet.engine.errors import EngineError
 
 _CONTEXT = 4096  # tokens that have to fit at least
 _DERIVED = ("q_proj.weight", "k_proj.weight", "v_proj.weight", "o_proj.weight", "lm_head.weight")
-_INT8_BITS = 17  # of two values: signed bytes and their share of a float16
+_DERIVED_BITS = {"fast": 8.5, "fast4": 4.5}  # with a share of a float16
 
 
 def memory_needed(checkpoint: Checkpoint, precision: str, tokens: int) -> int:
     """Bytes for the weights that are read again and again and a context of so many tokens."""
     config = checkpoint.config
     weights = sum(_resident_bytes(each, precision) for each in checkpoint.tensors.values())
-    return weights + cache_bytes(config, min(tokens, config.context_length))
+    cache = cache_bytes(config, min(tokens, config.context_length))
+    return weights + (2 * cache if precision == "exact" else cache)
 
 
 def require_memory(checkpoint: Checkpoint, precision: str) -> None:
@@ -44,6 +45,6 @@ def require_memory(checkpoint: Checkpoint, precision: str) -> None:
 def _resident_bytes(tensor: Tensor, precision: str) -> int:
     if tensor.name == "model.embed_tokens.weight":
         return 0  # a row for each token, and no more
-    if precision == "fast" and tensor.name.endswith(_DERIVED):
-        return prod(tensor.shape) * _INT8_BITS // 16
+    if precision in _DERIVED_BITS and tensor.name.endswith(_DERIVED):
+        return round(prod(tensor.shape) * _DERIVED_BITS[precision] / 8)
     return tensor.nbytes

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from motet import _native
 from motet.checkpoint import Checkpoint, ModelConfig
 from motet.engine.delivery import Mailbox, Output, deliver
+from motet.engine.derived import Matrices, keep_matrices, kept_matrices
 from motet.engine.errors import EngineError
 from motet.engine.memory import require_memory
 from motet.engine.processors import available_processors
@@ -27,7 +28,7 @@ from motet.engine.request import GeneratedTokens, GenerationRequest
 from motet.engine.sampling import Sampler
 from motet.engine.scheduling import LIVE_GENERATIONS, Generation, plan_step
 
-Precision: TypeAlias = Literal["exact", "fast"]
+Precision: TypeAlias = Literal["exact", "fast", "fast4"]
 
 _CLOSED = "the engine has been closed; make a new one"
 
@@ -36,8 +37,9 @@ class NativeEngine:
     """Runs a checkpoint in place, from its mapped files.
 
     `precision`: "fast" rounds activations, attention matrices and head to 8 bits in blocks of 32,
-    "exact" computes in float32 on the weights of the file. `threads` defaults to the processors
-    this process may use. Raises EngineError if no native model can be made of the checkpoint.
+    "fast4" the matrices to 4 bits, "exact" computes in float32 on the weights of the file.
+    `threads` defaults to the processors this process may use. Raises EngineError if no native model
+    can be made of the checkpoint.
     """
 
     def __init__(
@@ -165,16 +167,19 @@ def native_model(
 ) -> _native.Model:
     """The native model over the checkpoint's arrays, which it keeps alive. Raises EngineError."""
     require_memory(checkpoint, precision)
-    tensors = {name: (each.dtype, each.data) for name, each in checkpoint.tensors.items()}
+    stored = {name: (each.dtype, each.data) for name, each in checkpoint.tensors.items()}
+    tensors: Matrices = {**stored, **kept_matrices(checkpoint, precision)}
     try:
-        return _native.Model(
+        model = _native.Model(
             _native_config(checkpoint.config),
             tensors,
-            fast=precision == "fast",
+            precision=precision,
             threads=threads or available_processors(),
         )
     except ValueError as error:
         raise EngineError(f"the native engine cannot run this model: {error}") from error
+    keep_matrices(checkpoint, precision, model.derived())
+    return model
 
 
 def _native_config(config: ModelConfig) -> _native.Config:

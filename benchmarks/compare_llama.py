@@ -1,0 +1,267 @@
+"""Motet's native engine beside llama.cpp, on one file of random weights in gpt-oss's shape.
+
+    python benchmarks/compare_llama.py --json
+
+Both read the same GGUF file (MXFP4 experts, 8-bit attention and head), with the same number of
+threads, in turns: a round starts each program anew, measures everything, and ends it. Figures are
+medians over the rounds; the ratios are what to read. llama.cpp is built from the source that the
+llama-cpp-python package carries, unless `--llama` names a folder with llama-bench and
+llama-batched-bench. Model and build are kept in `--folder` (13 GB for the full shape).
+
+A long context has to be read before an answer at its end can be measured, which takes llama.cpp an
+hour at full size. So `decode_8k` is measured with `--deep-layers` layers, with and without the
+context; what the context adds to a token is scaled to all layers and added to the time of a token
+without. Fewer layers add the same time each: half of them are full, half sliding, as in the whole.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tarfile
+import time
+from collections import defaultdict
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from tempfile import TemporaryFile
+
+LAYERS = 24  # of gpt-oss-20b
+GENERATED = 16  # tokens of an answer
+DEPTH = 8192
+PROMPTS, BATCHES = (512, 2048), (8, 16)
+ONE_TOKEN = """
+import sys
+from motet.checkpoint import open_checkpoint
+from motet.engine.native import native_model
+model = native_model(open_checkpoint(sys.argv[1]), precision="fast", threads=int(sys.argv[2]))
+import numpy
+model.step([(model.sequence(), numpy.zeros(1, numpy.int32), 1)])
+"""
+
+Figures = dict[str, float]
+"""Tokens a second by test, but `start` in seconds and `memory` in bytes."""
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A program that has run: what it printed, how long it took, its largest resident memory."""
+
+    output: str
+    seconds: float
+    resident_bytes: int
+
+
+def run(command: list[str]) -> Finished:
+    """Run a program to its end; stops this one with the other's words if it fails."""
+    with TemporaryFile("w+") as output, TemporaryFile("w+") as errors:
+        started = time.perf_counter()
+        process = subprocess.Popen(command, stdout=output, stderr=errors)
+        _, status, usage = os.wait4(process.pid, 0)
+        seconds = time.perf_counter() - started
+        output.seek(0)
+        errors.seek(0)
+        if status:
+            sys.exit(f"{' '.join(command)} failed:\n{errors.read()[-2000:]}")
+        return Finished(output.read(), seconds, usage.ru_maxrss * 1024)
+
+
+@dataclass(frozen=True)
+class Tests:
+    """What to measure: prompts of so many tokens, answers at these depths, so many answers at once.
+
+    Prompts are measured without any context, at depth 0.
+    """
+
+    prompts: tuple[int, ...] = ()
+    depths: tuple[int, ...] = ()
+    batches: tuple[int, ...] = ()
+
+
+class Motet:
+    """`motet bench model`, and a short program that opens the model for one token."""
+
+    def __init__(self, threads: int) -> None:
+        self.threads = threads
+
+    def bench(self, model: Path, tests: Tests, precision: str = "fast") -> tuple[Figures, Figures]:
+        """Tokens a second with the memory, and shares of the limit, by the tests' names."""
+        command = [sys.executable, "-m", "motet", "bench", "model", str(model), "--json"]
+        command += ["--threads", str(self.threads), "--rounds", "1", "--precision", precision]
+        for option, values in asdict(tests).items():
+            command += [f"--{option}", ",".join(map(str, values))]
+        finished = run(command)
+        phases = json.loads(finished.output)["phases"]
+        figures = {each["name"]: each["tokens_per_second"] for each in phases}
+        shares = {each["name"]: each["share"] for each in phases}
+        return figures | {"memory": finished.resident_bytes}, shares
+
+    def one_token(self, model: Path) -> Finished:
+        """Start, one token, end."""
+        return run([sys.executable, "-c", ONE_TOKEN, str(model), str(self.threads)])
+
+
+class Llama:
+    """llama-bench and llama-batched-bench."""
+
+    def __init__(self, binaries: Path, threads: int) -> None:
+        self.binaries, self.threads = binaries, threads
+
+    def bench(self, model: Path, tests: Tests) -> Figures:
+        """Tokens a second with the memory, by the same names."""
+        figures: Figures = {}
+        for depth in tests.depths:
+            prompts = tests.prompts if depth == 0 else ()
+            finished = run([*self._bench(model, prompts, GENERATED, depth), "-o", "json"])
+            for each in json.loads(finished.output):
+                name = f"answer at {depth}" if each["n_gen"] else f"prompt {each['n_prompt']}"
+                figures[name] = each["avg_ts"]
+            figures["memory"] = max(finished.resident_bytes, figures.get("memory", 0))
+        if tests.batches:
+            figures |= self._batched(model, tests.batches)
+        return figures
+
+    def one_token(self, model: Path) -> Finished:
+        """Start, one token, end."""
+        return run([*self._bench(model, (1,), 0, 0), "--no-warmup"])
+
+    def _bench(
+        self, model: Path, prompts: tuple[int, ...], generated: int, depth: int
+    ) -> list[str]:
+        sizes = ",".join(map(str, prompts)) or "0"
+        command = [str(self.binaries / "llama-bench"), "-m", str(model), "-t", str(self.threads)]
+        return [*command, "-p", sizes, "-n", str(generated), "-d", str(depth), "-r", "1"]
+
+    def _batched(self, model: Path, batches: tuple[int, ...]) -> Figures:
+        command = [str(self.binaries / "llama-batched-bench"), "-m", str(model)]
+        command += ["-t", str(self.threads), "-tb", str(self.threads), "-c", "2048"]
+        command += ["-npp", "8", "-ntg", str(GENERATED), "-npl", ",".join(map(str, batches))]
+        lines = run([*command, "--output-format", "jsonl"]).output.splitlines()
+        found = [json.loads(line) for line in lines if line.startswith('{"n_kv_max"')]
+        return {f"batch {each['pl']}": each["speed_tg"] for each in found}
+
+
+def built_llama(folder: Path) -> Path:
+    """llama.cpp's programs, built from the source inside llama-cpp-python."""
+    binaries = folder / "llama-build" / "bin"
+    if (binaries / "llama-batched-bench").exists():
+        return binaries
+    print("Building llama.cpp; this takes a while.", file=sys.stderr)
+    download = [sys.executable, "-m", "pip", "download", "--no-deps", "--no-binary", ":all:"]
+    run([*download, "--dest", str(folder), "llama-cpp-python"])
+    (archive,) = folder.glob("llama_cpp_python*.tar.gz")
+    with tarfile.open(archive) as source:
+        source.extractall(folder, filter="data")
+    (source_folder,) = folder.glob("llama_cpp_python*/vendor/llama.cpp")
+    options = ["LLAMA_CURL", "LLAMA_OPENSSL", "BUILD_SHARED_LIBS", "LLAMA_BUILD_TESTS"]
+    options += ["LLAMA_BUILD_SERVER"]
+    configure = ["cmake", "-S", str(source_folder), "-B", str(binaries.parent)]
+    run([*configure, "-DCMAKE_BUILD_TYPE=Release", *(f"-D{each}=OFF" for each in options)])
+    targets = ["--target", "llama-bench", "llama-batched-bench", "--parallel"]
+    run(["cmake", "--build", str(binaries.parent), *targets])
+    return binaries
+
+
+def made_model(folder: Path, layers: int) -> Path:
+    """A file of random weights with so many layers."""
+    model = folder / f"gpt-oss-20b-{layers}-layers.gguf"
+    if not model.exists():
+        print(f"Writing {model}.", file=sys.stderr)
+        command = [sys.executable, "-m", "motet", "bench", "synth", str(model), "--shape", "20b"]
+        run([*command, "--layers", str(layers)])
+    return model
+
+
+def measured(options: argparse.Namespace) -> dict[str, Figures]:
+    """Medians by program (and Motet's shares of the limit, and its 4-bit mode) and test."""
+    folder: Path = options.folder
+    folder.mkdir(parents=True, exist_ok=True)
+    llama = Llama(options.llama or built_llama(folder), options.threads)
+    motet = Motet(options.threads)
+    model = made_model(folder, options.layers)
+    collected: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+
+    def add(program: str, figures: Figures) -> None:
+        for name, value in figures.items():
+            collected[program][name].append(value)
+
+    whole = Tests(tuple(options.prompts), (0,), tuple(options.batches))
+    for number in range(options.rounds):
+        print(f"Round {number + 1} of {options.rounds}", file=sys.stderr)
+        add("motet", {"start": motet.one_token(model).seconds})
+        figures, shares = motet.bench(model, whole)
+        add("motet", figures)
+        add("share", shares)
+        for program, figures in zip(
+            ("4-bit", "4-bit share"), motet.bench(model, Tests(depths=(0,)), "fast4"), strict=True
+        ):
+            add(program, figures)
+        add("llama.cpp", {"start": llama.one_token(model).seconds})
+        add("llama.cpp", llama.bench(model, whole))
+        if options.deep_layers:
+            deep, few = made_model(folder, options.deep_layers), Tests(depths=(0, DEPTH))
+            scale = options.layers / options.deep_layers
+            add("motet", at_depth(collected["motet"], motet.bench(deep, few)[0], scale))
+            add("llama.cpp", at_depth(collected["llama.cpp"], llama.bench(deep, few), scale))
+    return {
+        program: {name: statistics.median(values) for name, values in tests.items()}
+        for program, tests in collected.items()
+    }
+
+
+def at_depth(rounds: dict[str, list[float]], few_layers: Figures, scale: float) -> Figures:
+    """Tokens a second at the depth: what it adds in a few layers, scaled to all."""
+    added = 1 / few_layers[f"answer at {DEPTH}"] - 1 / few_layers["answer at 0"]
+    return {"answer at 8k": 1 / (1 / rounds["answer at 0"][-1] + scale * added)}
+
+
+def main() -> None:
+    """Print a table, and with --json the ratios as one line."""
+    options = _parser().parse_args()
+    medians = measured(options)
+    ours, theirs = medians["motet"], medians["llama.cpp"]
+    rows = [("decode", "answer at 0", ours, medians["share"])]
+    rows += [("decode_4bit", "answer at 0", medians["4-bit"], medians["4-bit share"])]
+    if options.deep_layers:
+        rows += [("decode_8k", "answer at 8k", ours, {})]
+    rows += [(f"prefill_{n}", f"prompt {n}", ours, medians["share"]) for n in options.prompts]
+    rows += [(f"batch_{n}", f"batch {n}", ours, medians["share"]) for n in options.batches]
+    print(f"gpt-oss-20b's shape, {options.layers} layers, {options.threads} threads,")
+    print(f"tokens a second, median of {options.rounds} rounds\n")
+    print("| test | motet | llama.cpp | ratio | share of the limit |\n|---|--:|--:|--:|--:|")
+    ratios: Figures = {}
+    for key, name, figures, shares in rows:
+        ratios[key] = figures[name] / theirs[name]
+        share = f"{shares[name]:.0%}" if name in shares else ""
+        print(f"| {key} | {figures[name]:.2f} | {theirs[name]:.2f} | {ratios[key]:.2f} | {share} |")
+    ratios["start"] = theirs["start"] / ours["start"]
+    ratios["memory"] = ours["memory"] / theirs["memory"]
+    seconds = f"{ours['start']:.1f} | {theirs['start']:.1f} | {ratios['start']:.1f}"
+    gigabytes = f"{ours['memory'] / 1e9:.1f} | {theirs['memory'] / 1e9:.1f}"
+    print(f"| start to first token, seconds | {seconds} | |")
+    print(f"| resident memory, GB | {gigabytes} | {ratios['memory']:.2f} | |")
+    if options.json:
+        print(json.dumps({name: round(ratio, 3) for name, ratio in ratios.items()}))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    add("--folder", type=Path, default=cache / "motet" / "benchmarks")
+    add("--llama", type=Path, help="folder of llama.cpp's programs")
+    add("--layers", type=int, default=LAYERS)
+    add("--deep-layers", type=int, default=4, help="for the long context, even; 0: leave it out")
+    add("--batches", type=int, nargs="*", default=BATCHES)
+    add("--rounds", type=int, default=3)
+    add("--threads", type=int, default=len(os.sched_getaffinity(0)))
+    add("--prompts", type=int, nargs="+", default=PROMPTS)
+    add("--json", action="store_true", help="the ratios as JSON in the last line")
+    return parser
+
+
+if __name__ == "__main__":
+    main()

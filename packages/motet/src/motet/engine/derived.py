@@ -1,0 +1,95 @@
+"""Attention matrices and head in fewer bits, kept so that a large model opens at once next time.
+
+They lie in the user's cache folder (`$XDG_CACHE_HOME/motet`, else `~/.cache/motet`), one file for
+each model and precision, under a name made of the model's content. Nothing here can fail a model: a
+file that is damaged is made again, and where none can be written the model is derived every time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping
+from contextlib import closing, suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from motet.checkpoint import Checkpoint, CheckpointError, Tensor
+from motet.checkpoint.atomic import new_file
+from motet.checkpoint.safetensors import SafetensorsFile
+from motet.checkpoint.shards import ShardWriter
+from motet.checkpoint.tensors import BLOCK_VALUES, TensorSpec
+
+Matrices = Mapping[str, tuple[str, NDArray[Any]]]
+"""By the name of the tensor they stand for: dtype and blocks [rows, bytes]."""
+
+_VERSION = 1  # of the blocks' layout
+_DTYPES = {"fast": "Q8_0", "fast4": "INT4"}
+_BLOCK_BYTES = {"Q8_0": 34, "INT4": 18}
+_WORTH_KEEPING = 64_000_000  # bytes that take a noticeable time to derive
+_SAMPLE = 4096  # bytes of a tensor's beginning, middle and end
+
+
+def kept_matrices(checkpoint: Checkpoint, precision: str) -> Matrices:
+    """What `keep_matrices` kept of this checkpoint, from a mapped file; nothing if it did not."""
+    if precision not in _DTYPES:
+        return {}
+    dtype, path = _DTYPES[precision], _path(checkpoint, precision)
+    try:
+        file = SafetensorsFile(path)
+        matrices = {name: (dtype, file.data(name)) for name in file.tensors}
+    except (CheckpointError, KeyError):
+        return {}
+    fits = all(
+        name in checkpoint.tensors
+        and data.dtype == np.uint8
+        and data.shape == _shape(checkpoint.tensors[name], dtype)
+        for name, (_, data) in matrices.items()
+    )
+    return matrices if fits else {}
+
+
+def keep_matrices(checkpoint: Checkpoint, precision: str, matrices: Matrices) -> None:
+    """Keep derived matrices if they are large, in place of older ones of the same model."""
+    if sum(data.nbytes for _, data in matrices.values()) < _WORTH_KEEPING:
+        return
+    path = _path(checkpoint, precision)
+    specs = [TensorSpec(name, "U8", data.shape) for name, (_, data) in matrices.items()]
+    with suppress(CheckpointError, OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        for older in path.parent.glob(f"{path.name.partition('.')[0]}.*.safetensors"):
+            older.unlink()
+        with new_file(path) as temporary, closing(ShardWriter(temporary, specs)) as writer:
+            for name, (_, data) in matrices.items():
+                writer.write(Tensor(name, "U8", data.shape, data), lambda _: None)
+            writer.flush()
+
+
+def _path(checkpoint: Checkpoint, precision: str) -> Path:
+    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "motet"
+    place = hashlib.sha256(str(checkpoint.path.resolve()).encode()).hexdigest()[:16]
+    content = _content(checkpoint)
+    return folder / f"{checkpoint.path.stem}-{place}-{precision}.{content}.safetensors"
+
+
+def _content(checkpoint: Checkpoint) -> str:
+    """A name for what the tensors hold, from samples: reading them all would take too long."""
+    digest = hashlib.sha256(f"{_VERSION} {checkpoint.config}".encode())
+    for file in checkpoint.files:
+        status = file.stat()
+        digest.update(f"{file.name} {status.st_size} {status.st_mtime_ns}".encode())
+    for name, tensor in checkpoint.tensors.items():
+        if len(tensor.shape) == 2:
+            digest.update(f"{name} {tensor.dtype} {tensor.shape}".encode())
+            stored = tensor.data.reshape(-1).view(np.uint8)
+            for start in (0, stored.size // 2, max(0, stored.size - _SAMPLE)):
+                digest.update(stored[start : start + _SAMPLE].tobytes())
+    return digest.hexdigest()[:32]
+
+
+def _shape(tensor: Tensor, dtype: str) -> tuple[int, ...]:
+    rows, inner = tensor.shape
+    return rows, inner // BLOCK_VALUES * _BLOCK_BYTES[dtype]
