@@ -257,8 +257,8 @@ struct TwoDots {
 
 constexpr bool kRowByRow = true;
 
-// Rows 0..3 in words of 16 bits, twice, and rows 4..7: together the sums of a block.
-inline Register nibble_sums(const uint8_t* from, size_t pitch, Bytes levels, const int8_t* x) {
+inline Floats nibble_sums(const uint8_t* from, size_t pitch, Bytes levels, const int8_t* x,
+                          int32_t correction) {
     const auto bytes = reinterpret_cast<const uint8_t*>(x);
     const Register low_x = _mm256_broadcastsi128_si256(load_16(bytes));
     const Register high_x = _mm256_broadcastsi128_si256(load_16(bytes + 16));
@@ -274,29 +274,21 @@ inline Register nibble_sums(const uint8_t* from, size_t pitch, Bytes levels, con
     for (int i = 0; i < 2; ++i)
         pairs[i] = _mm256_add_epi16(_mm256_unpacklo_epi16(rows[2 * i], rows[2 * i + 1]),
                                     _mm256_unpackhi_epi16(rows[2 * i], rows[2 * i + 1]));
-    return _mm256_add_epi16(_mm256_unpacklo_epi32(pairs[0], pairs[1]),
-                            _mm256_unpackhi_epi32(pairs[0], pairs[1]));
-}
-
-inline Floats widened_to_floats(__m128i words) {
-    return (Floats)_mm256_cvtepi32_ps(_mm256_cvtepi16_epi32(words));
+    // Rows 0..3 over the first two of each four activations, the same over the last two; rows 4..7.
+    const Register halves = _mm256_add_epi16(_mm256_unpacklo_epi32(pairs[0], pairs[1]),
+                                             _mm256_unpackhi_epi32(pairs[0], pairs[1]));
+    const Register repeat =
+        _mm256_broadcastsi128_si256(_mm_setr_epi8(0, 1, 0, 1, 0, 1, 0, 1, 2, 3, 2, 3, 2, 3, 2, 3));
+    const Register offsets = _mm256_shuffle_epi8(_mm256_set1_epi32(correction), repeat);
+    const Register sums = _mm256_add_epi16(halves, offsets);
+    const Register together = _mm256_unpacklo_epi16(sums, _mm256_shuffle_epi32(sums, 0x4e));
+    return (Floats)_mm256_cvtepi32_ps(_mm256_madd_epi16(together, _mm256_set1_epi16(1)));
 }
 
 inline TwoDots nibble_rows(const uint8_t* from, size_t pitch, const uint8_t* from_second,
                            Bytes levels, const int8_t* x, const int32_t* corrections) {
-    const Register a = nibble_sums(from, pitch, levels, x);
-    const Register b = nibble_sums(from_second, pitch, levels, x + 32);
-    const auto repeated = [](int32_t correction) {  // both its halves together, four times
-        const auto offset = static_cast<uint16_t>(correction + (correction >> 16));
-        return static_cast<int64_t>(offset * uint64_t{0x0001000100010001});
-    };
-    const Register both =
-        _mm256_add_epi16(_mm256_unpacklo_epi64(a, b), _mm256_unpackhi_epi64(a, b));
-    const __m128i offsets = _mm_set_epi64x(repeated(corrections[1]), repeated(corrections[0]));
-    const Register sums = _mm256_permute4x64_epi64(
-        _mm256_add_epi16(both, _mm256_broadcastsi128_si256(offsets)), 0xd8);
-    return {widened_to_floats(_mm256_castsi256_si128(sums)),
-            widened_to_floats(_mm256_extracti128_si256(sums, 1))};
+    return {nibble_sums(from, pitch, levels, x, corrections[0]),
+            nibble_sums(from_second, pitch, levels, x + 32, corrections[1])};
 }
 
 inline Register byte_row(const uint8_t* from, Register x) {
