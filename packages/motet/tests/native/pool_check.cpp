@@ -1,7 +1,6 @@
 // The thread pool under ThreadSanitizer: rounds of every size, idle gaps, pools that come and go.
 #include <chrono>
 #include <cstdio>
-#include <cstdlib>
 #include <thread>
 #include <vector>
 

@@ -21,14 +21,14 @@ from motet.checkpoint import Checkpoint, CheckpointError, Tensor
 from motet.checkpoint.atomic import new_file
 from motet.checkpoint.safetensors import SafetensorsFile
 from motet.checkpoint.shards import ShardWriter
-from motet.checkpoint.tensors import BLOCK_VALUES, TensorSpec
+from motet.checkpoint.tensors import BLOCK_SIZES, BLOCK_VALUES, TensorSpec
 
 Matrices = Mapping[str, tuple[str, NDArray[Any]]]
 """By the name of the tensor they stand for: dtype and blocks [rows, bytes]."""
 
 _VERSION = 1  # of the blocks' layout
 _DTYPES = {"fast": "Q8_0", "fast4": "INT4"}
-_BLOCK_BYTES = {"Q8_0": 34, "INT4": 18}
+_BLOCK_BYTES = {"Q8_0": BLOCK_SIZES["Q8_0"], "INT4": 18}
 _WORTH_KEEPING = 64_000_000  # bytes that take a noticeable time to derive
 _SAMPLE = 4096  # bytes of a tensor's beginning, middle and end
 
@@ -37,11 +37,11 @@ def kept_matrices(checkpoint: Checkpoint, precision: str) -> Matrices:
     """What `keep_matrices` kept of this checkpoint, from a mapped file; nothing if it did not."""
     if precision not in _DTYPES:
         return {}
-    dtype, path = _DTYPES[precision], _path(checkpoint, precision)
+    dtype = _DTYPES[precision]
     try:
-        file = SafetensorsFile(path)
+        file = SafetensorsFile(_path(checkpoint, precision))
         matrices = {name: (dtype, file.data(name)) for name in file.tensors}
-    except (CheckpointError, KeyError):
+    except (CheckpointError, KeyError, OSError, RuntimeError):  # the last: there is no home
         return {}
     fits = all(
         name in checkpoint.tensors
@@ -56,9 +56,9 @@ def keep_matrices(checkpoint: Checkpoint, precision: str, matrices: Matrices) ->
     """Keep derived matrices if they are large, in place of older ones of the same model."""
     if sum(data.nbytes for _, data in matrices.values()) < _WORTH_KEEPING:
         return
-    path = _path(checkpoint, precision)
     specs = [TensorSpec(name, "U8", data.shape) for name, (_, data) in matrices.items()]
-    with suppress(CheckpointError, OSError):
+    with suppress(CheckpointError, OSError, RuntimeError):
+        path = _path(checkpoint, precision)
         path.parent.mkdir(parents=True, exist_ok=True)
         for older in path.parent.glob(f"{path.name.partition('.')[0]}.*.safetensors"):
             older.unlink()
