@@ -171,6 +171,8 @@ async def test_log_probabilities_come_with_their_tokens(engine: NativeEngine) ->
 class Breaking:
     """A constraint that allows everything until it breaks."""
 
+    is_slow = True
+
     def __init__(self, after: int, error: type[BaseException] = RuntimeError) -> None:
         self.left = after
         self.error = error
@@ -182,6 +184,9 @@ class Breaking:
 
     def accept(self, token: int) -> None:
         self.left -= 1
+
+    def forced(self) -> list[int]:
+        return []
 
 
 @pytest.mark.parametrize("error", [RuntimeError, SystemExit])

@@ -145,6 +145,8 @@ def test_log_probabilities_of_equals_go_by_id_and_end_with_the_vocabulary() -> N
 class Only:
     """A constraint that allows a set and notes what it is told."""
 
+    is_slow = False
+
     def __init__(self, *tokens: int, size: int = VOCABULARY) -> None:
         self.mask = np.zeros(size, dtype=np.bool_)
         self.mask[list(tokens)] = True
@@ -155,6 +157,9 @@ class Only:
 
     def accept(self, token: int) -> None:
         self.accepted.append(token)
+
+    def forced(self) -> list[int]:
+        return []
 
 
 def test_a_constraint_is_obeyed_and_informed() -> None:

@@ -11,7 +11,9 @@ fails, the live generations end with an EngineError and the engine goes on.
 import asyncio
 import threading
 from collections import deque
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable, Iterable
+from concurrent.futures import Executor, ThreadPoolExecutor
+from functools import partial
 from typing import Literal, TypeAlias
 
 import numpy as np
@@ -29,6 +31,7 @@ from motet.engine.sampling import Sampler
 from motet.engine.scheduling import LIVE_GENERATIONS, Generation, plan_step
 
 Precision: TypeAlias = Literal["exact", "fast", "fast4"]
+Outputs: TypeAlias = list[tuple[Mailbox, Output]]
 
 _CLOSED = "the engine has been closed; make a new one"
 
@@ -49,6 +52,7 @@ class NativeEngine:
         precision: Precision = "fast",
         threads: int | None = None,
     ) -> None:
+        self.obeys_constraints = True
         self.vocabulary_size = checkpoint.config.vocabulary_size
         self.context_length = checkpoint.config.context_length
         self._model: _native.Model | None = native_model(
@@ -58,6 +62,7 @@ class NativeEngine:
         self._waiting: deque[Generation] = deque()
         self._live: list[Generation] = []
         self._worker: threading.Thread | None = None
+        self._masks = ThreadPoolExecutor(1, thread_name_prefix="motet-masks")
 
     @property
     def cache_bytes(self) -> int:
@@ -84,6 +89,7 @@ class NativeEngine:
             worker = self._worker
         if worker:
             await asyncio.to_thread(worker.join)
+        self._masks.shutdown(wait=False)
 
     def _submit(self, request: GenerationRequest) -> Mailbox:
         prompt = self._checked_prompt(request)
@@ -129,8 +135,9 @@ class NativeEngine:
 
     def _work(self) -> None:
         while model := self._arrange():
+            deliver(_begin(self._live))
             try:
-                outputs = _step(model, self._live)
+                outputs = _step(model, self._live, self._masks)
             except BaseException as error:  # whatever ended this thread would leave callers waiting
                 outputs = [_failed(generation, error) for generation in self._live]
             deliver(outputs)
@@ -205,19 +212,38 @@ def _native_config(config: ModelConfig) -> _native.Config:
     )
 
 
-def _step(model: _native.Model, generations: list[Generation]) -> list[tuple[Mailbox, Output]]:
-    """Run the model once and extend the generations that have read all they have."""
-    parts = plan_step(generations)
+def _begin(generations: Iterable[Generation]) -> Outputs:
+    """Let new generations take the tokens that their constraints put before all others."""
+    new = [generation for generation in generations if not generation.begun]
+    outputs = [_attempted(generation, generation.begin) for generation in new]
+    return [(box, output) for box, output in outputs if output != GeneratedTokens(())]
+
+
+def _step(model: _native.Model, generations: Iterable[Generation], masks: Executor) -> Outputs:
+    """Run the model once and extend the generations that have read all they have.
+
+    Masks that take time are computed in `masks` while the model runs.
+    """
+    parts = plan_step(generation for generation in generations if not generation.over)
+    extended = [part.generation for part in parts if part.wants_logits]
+    pending = {g: masks.submit(g.allowed) for g in extended if g.has_slow_mask}
     logits = model.step([(p.generation.sequence, p.tokens, p.wants_logits) for p in parts])
     for part in parts:
         part.generation.read(part.tokens.size)
-    extended = [part.generation for part in parts if part.wants_logits]
-    return [_extended(*pair) for pair in zip(extended, logits, strict=True)]
+
+    def extend(generation: Generation, row: NDArray[np.float32]) -> GeneratedTokens:
+        mask = pending[generation].result() if generation in pending else None
+        return generation.extend(row, mask)
+
+    rows = zip(extended, logits, strict=True)
+    return [_attempted(generation, partial(extend, generation, row)) for generation, row in rows]
 
 
-def _extended(generation: Generation, logits: NDArray[np.float32]) -> tuple[Mailbox, Output]:
+def _attempted(
+    generation: Generation, attempt: Callable[[], GeneratedTokens]
+) -> tuple[Mailbox, Output]:
     try:
-        return generation.mailbox, generation.extend(logits)
+        return generation.mailbox, attempt()
     except BaseException as error:  # a constraint is foreign code, a panic in Rust no Exception
         return _failed(generation, error)
 

@@ -52,11 +52,18 @@ class SamplingParameters:
 class TokenConstraint(Protocol):
     """Decides which tokens may come next. One instance serves one generation."""
 
+    @property
+    def is_slow(self) -> bool:
+        """Whether `allowed` has work to do, best done while the model computes."""
+
     def allowed(self) -> NDArray[np.bool_] | None:
         """Which tokens may come next: bool [vocabulary], or None for all of them."""
 
     def accept(self, token: int) -> None:
         """Take note of the token that was chosen."""
+
+    def forced(self) -> Sequence[int]:
+        """Tokens that must come next, taken without asking the model: noted as if accepted."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +72,7 @@ class GenerationRequest:
 
     `maximum_tokens` of None means up to the end of the context. A token of `stop_ids` ends the
     generation and is part of it. `top_logprobs` of None gives no log probabilities, 0 those of
-    the chosen tokens, n those of the n likeliest tokens too.
+    the chosen tokens, n those of the n likeliest tokens too; forced tokens then take their steps.
     """
 
     prompt: Sequence[int]
@@ -103,21 +110,32 @@ class FinishReason(StrEnum):
 
 @dataclass(frozen=True)
 class GeneratedTokens:
-    """The next tokens of a generation, one or several; only the last piece has a `finish`."""
+    """The next tokens of a generation, one or several; only the last piece has a `finish`.
+
+    `forced` counts those among them that the constraint left no choice about and that took no step
+    of the model.
+    """
 
     tokens: tuple[int, ...]
     logprobs: tuple[TokenLogprob, ...] | None = None
     finish: FinishReason | None = None
+    forced: int = 0
 
     def __add__(self, later: "GeneratedTokens") -> "GeneratedTokens":
         logprobs = None
         if self.logprobs is not None and later.logprobs is not None:
             logprobs = self.logprobs + later.logprobs
-        return GeneratedTokens(self.tokens + later.tokens, logprobs, later.finish)
+        return GeneratedTokens(
+            self.tokens + later.tokens, logprobs, later.finish, self.forced + later.forced
+        )
 
 
 class Engine(Protocol):
     """Tokens in, tokens out."""
+
+    @property
+    def obeys_constraints(self) -> bool:
+        """Whether `GenerationRequest.constraint` is heeded."""
 
     @property
     def vocabulary_size(self) -> int:

@@ -5,6 +5,7 @@ and a random generator of its own. A choice is therefore a function of the reque
 and since the native model's logits do not depend on the batch, neither does the answer.
 """
 
+from collections import deque
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +15,7 @@ from motet.engine.errors import EngineError
 from motet.engine.request import GenerationRequest, SamplingParameters, TokenLogprob
 
 Floats = NDArray[np.float32]
+Mask = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -33,21 +35,53 @@ class Sampler:
         self._top_logprobs = request.top_logprobs
         self._random = np.random.Generator(np.random.PCG64(request.sampling.seed))
         self._penalties = _Penalties.wanted(request, vocabulary_size)
+        self._forced: deque[int] = deque()
 
-    def choose(self, logits: Floats) -> Choice:
-        """Choose the next token; logits: [vocabulary], left unchanged. Raises EngineError."""
-        scores = logits
-        if self._penalties:
-            scores = self._penalties.apply(scores)
+    def begin(self) -> None:
+        """Ask the constraint what must come first; before anything else."""
         if self._constraint:
-            scores = _masked(scores, self._constraint.allowed())
-        token = draw(scores, self._sampling, self._random)
+            self._forced.extend(self._constraint.forced())
+
+    def choose(self, logits: Floats, allowed: Mask | None = None) -> Choice:
+        """Choose the next token; logits: [vocabulary], left unchanged. Raises EngineError.
+
+        `allowed` is what `self.allowed()` gave, if that was called before.
+        """
+        token = self._forced.popleft() if self._forced else self._drawn(logits, allowed)
         if self._penalties:
             self._penalties.add(token)
-        if self._constraint:
-            self._constraint.accept(token)
         wanted = self._top_logprobs
         return Choice(token, None if wanted is None else token_logprob(logits, token, wanted))
+
+    @property
+    def has_slow_mask(self) -> bool:
+        """Whether `allowed` takes long enough to be called beside the model's step."""
+        return bool(self._constraint and not self._forced and self._constraint.is_slow)
+
+    def allowed(self) -> Mask | None:
+        """The constraint's mask for the next choice: bool [vocabulary], None for no limits."""
+        return self._constraint.allowed() if self._constraint else None
+
+    def take_forced(self) -> tuple[int, ...]:
+        """The tokens that come next whatever the logits; none if log probabilities are wanted."""
+        if self._top_logprobs is not None:
+            return ()
+        tokens = tuple(self._forced)
+        self._forced.clear()
+        if self._penalties:
+            for token in tokens:
+                self._penalties.add(token)
+        return tokens
+
+    def _drawn(self, logits: Floats, allowed: Mask | None) -> int:
+        scores = self._penalties.apply(logits) if self._penalties else logits
+        if self._constraint is None:
+            return draw(scores, self._sampling, self._random)
+        mask = self._constraint.allowed() if allowed is None else allowed
+        token = draw(_masked(scores, mask), self._sampling, self._random)
+        self._constraint.accept(token)
+        self._forced.extend(self._constraint.forced())
+        return token
 
 
 def draw(scores: Floats, sampling: SamplingParameters, random: np.random.Generator) -> int:
@@ -110,7 +144,7 @@ def token_logprob(logits: Floats, token: int, top: int) -> TokenLogprob:
     return TokenLogprob(token, logprob(token), tuple((t, logprob(t)) for t in likeliest))
 
 
-def _masked(scores: Floats, allowed: NDArray[np.bool_] | None) -> Floats:
+def _masked(scores: Floats, allowed: Mask | None) -> Floats:
     if allowed is None:
         return scores
     if allowed.shape != scores.shape:

@@ -1,24 +1,26 @@
 """Who takes part in the next step, and with which tokens.
 
-Every generation that has its prompt behind it takes part with the one token chosen last; the rest
-of the step's room goes to prompts, first come, first served, in chunks. A long prompt thus delays
-the others' tokens by one bounded step at a time and never stops them.
+Every generation that has its prompt behind it takes part with the token chosen last and those its
+constraint has forced; the rest of the step's room goes to prompts, first come, first served, in
+chunks. A long prompt thus delays the others' tokens by one bounded step at a time and never stops
+them.
 """
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from motet._native import Sequence
+from motet import _native
 from motet.engine.delivery import Mailbox
 from motet.engine.request import FinishReason, GeneratedTokens, GenerationRequest
-from motet.engine.sampling import Sampler
+from motet.engine.sampling import Mask, Sampler
 
 LIVE_GENERATIONS = 64
 TOKENS_PER_STEP = 512
 PROMPT_TOKENS_PER_STEP = 128  # at least, however many generations are decoding
+TOKENS_AT_ONCE = 16  # of one generation that decodes; a longer forced run is read like a prompt
 
 
 class Generation:
@@ -28,14 +30,14 @@ class Generation:
         self,
         request: GenerationRequest,
         prompt: NDArray[np.int32],
-        sequence: Sequence,
+        sequence: _native.Sequence,
         sampler: Sampler,
         maximum_tokens: int,
     ) -> None:
         self.sequence = sequence
         self.mailbox = Mailbox()
         self.unread = prompt
-        self.in_prompt = True
+        self.begun = False
         self.ended = False
         self._stop_ids = request.stop_ids
         self._sampler = sampler
@@ -50,20 +52,43 @@ class Generation:
         """Take note that the model has read the first `count` of the unread tokens."""
         self.unread = self.unread[count:]
 
-    def extend(self, logits: NDArray[np.float32]) -> GeneratedTokens:
-        """Choose the next token from logits [vocabulary]; it is the one to read next."""
-        choice = self._sampler.choose(logits)
-        self.in_prompt = False
-        self.unread = np.array([choice.token], dtype=np.int32)
-        self._tokens_left -= 1
-        finish = None
-        if choice.token in self._stop_ids:
-            finish = FinishReason.STOP
-        elif self._tokens_left == 0:
-            finish = FinishReason.LENGTH
+    @property
+    def has_slow_mask(self) -> bool:
+        """Whether `allowed` takes long enough to be called beside the model's step."""
+        return self._sampler.has_slow_mask
+
+    def allowed(self) -> Mask | None:
+        """Which tokens the constraint allows next: bool [vocabulary], None for all."""
+        return self._sampler.allowed()
+
+    def begin(self) -> GeneratedTokens:
+        """Take the tokens that must come first, often none: they are read with the prompt."""
+        self.begun = True
+        self._sampler.begin()
+        return self._grown(())
+
+    def extend(self, logits: NDArray[np.float32], allowed: Mask | None = None) -> GeneratedTokens:
+        """Choose the next token from logits [vocabulary], and take what is forced behind it."""
+        choice = self._sampler.choose(logits, allowed)
+        grown = self._grown((choice.token,))
+        return replace(grown, logprobs=(choice.logprob,)) if choice.logprob else grown
+
+    def _grown(self, chosen: Sequence[int]) -> GeneratedTokens:
+        """Take these tokens and the forced ones up to where the generation ends."""
+        tokens, finish = [], None
+        for token in (*chosen, *self._sampler.take_forced()):
+            tokens.append(token)
+            self._tokens_left -= 1
+            if token in self._stop_ids:
+                finish = FinishReason.STOP
+            elif self._tokens_left == 0:
+                finish = FinishReason.LENGTH
+            if finish:
+                break
         self.ended = finish is not None
-        logprobs = (choice.logprob,) if choice.logprob else None
-        return GeneratedTokens((choice.token,), logprobs, finish)
+        self.unread = np.append(self.unread, np.array(tokens, dtype=np.int32))
+        forced = len(tokens) - len(chosen)
+        return GeneratedTokens(tuple(tokens), finish=finish, forced=forced)
 
 
 @dataclass(frozen=True)
@@ -80,11 +105,12 @@ def plan_step(generations: Iterable[Generation]) -> list[Part]:
     parts = []
     prompts = []
     for generation in generations:
-        if generation.in_prompt:
+        if generation.unread.size > TOKENS_AT_ONCE:
             prompts.append(generation)
         else:
             parts.append(Part(generation, generation.unread, wants_logits=True))
-    budget = max(PROMPT_TOKENS_PER_STEP, TOKENS_PER_STEP - len(parts))
+    decoding = sum(part.tokens.size for part in parts)
+    budget = max(PROMPT_TOKENS_PER_STEP, TOKENS_PER_STEP - decoding)
     for generation in prompts:
         tokens = generation.unread[:budget]
         if tokens.size == 0:

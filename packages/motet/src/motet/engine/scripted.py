@@ -16,9 +16,10 @@ Script = Sequence[int | EngineError]
 class ScriptedEngine:
     """Answers the n-th request with the n-th script, one token at a time.
 
-    A script ends early at a stop id or at `maximum_tokens`; where it ends otherwise, the reason is
-    LENGTH. An EngineError among the tokens is raised in its place, and so is one when the scripts
-    have run out. Every token's log probability is 0.
+    It plays what is in the script, whatever a constraint says. A script ends early at a stop id or
+    at `maximum_tokens`; where it ends otherwise, the reason is LENGTH. An EngineError among the
+    tokens is raised in its place, and so is one when the scripts have run out. Every token's log
+    probability is 0.
     """
 
     def __init__(
@@ -28,6 +29,7 @@ class ScriptedEngine:
         vocabulary_size: int = 201_088,
         context_length: int = 131_072,
     ) -> None:
+        self.obeys_constraints = False
         self.vocabulary_size = vocabulary_size
         self.context_length = context_length
         self.requests: list[GenerationRequest] = []
@@ -46,8 +48,6 @@ class ScriptedEngine:
         for position, token in enumerate(script[:limit], start=1):
             if isinstance(token, EngineError):
                 raise token
-            if request.constraint:
-                request.constraint.accept(token)
             finish = None
             if token in request.stop_ids:
                 finish = FinishReason.STOP
