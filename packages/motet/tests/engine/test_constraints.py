@@ -41,9 +41,10 @@ class Planned:
         mask[list(wanted)] = True
         return mask
 
-    def accept(self, token: int) -> None:
+    def accept(self, token: int) -> bool:
         assert token in (self._wanted() or {token})
         self.place += 1
+        return True
 
     def forced(self) -> list[int]:
         tokens: list[int] = []

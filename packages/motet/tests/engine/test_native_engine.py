@@ -182,8 +182,9 @@ class Breaking:
             raise self.error("the grammar fell over")
         return None
 
-    def accept(self, token: int) -> None:
+    def accept(self, token: int) -> bool:
         self.left -= 1
+        return True
 
     def forced(self) -> list[int]:
         return []

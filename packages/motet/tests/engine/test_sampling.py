@@ -155,8 +155,9 @@ class Only:
     def allowed(self) -> NDArray[np.bool_] | None:
         return None if len(self.accepted) > 20 else self.mask
 
-    def accept(self, token: int) -> None:
+    def accept(self, token: int) -> bool:
         self.accepted.append(token)
+        return True
 
     def forced(self) -> list[int]:
         return []

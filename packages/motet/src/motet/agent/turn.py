@@ -4,8 +4,12 @@ The way of one question, in the order it happens: the conversation is rendered t
 engine extends them, the parser turns every new token into events, and the finished messages join
 the conversation. A turn that is stopped early keeps what the model had said by then, so no answer
 is lost to an impatient reader.
+
+An engine that obeys constraints is held to the grammar of the turn, so that what it writes is
+well-formed by construction; what any other engine writes is repaired where it is not.
 """
 
+import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
@@ -28,6 +32,13 @@ from motet.harmony import (
     Vocabulary,
     render_for_completion,
 )
+from motet.harmony.grammar import (
+    ThinkingEnd,
+    TurnConstraint,
+    TurnGrammar,
+    TurnRules,
+    compile_turn,
+)
 
 
 @dataclass(frozen=True)
@@ -36,10 +47,17 @@ class TurnOptions:
 
     sampling: SamplingParameters = field(default_factory=SamplingParameters)
     maximum_tokens: int | None = None
+    rules: TurnRules = field(default_factory=TurnRules)
 
 
 class Turn:
     """One completion of a conversation: iterate `events()` once, then read the result.
+
+    `grammar` is what `compile_turn` makes of the conversation and the options' rules; without it,
+    that is done when the events are asked for. `ended_thinking` says why the chain of thought was
+    ended if the model did not end it itself, and `forced_tokens` how many of the generated tokens
+    the grammar left no choice about, so that they cost no step of the model. An answer that was
+    ended because it had no more room is valid, and its `finish` is LENGTH.
 
     The result is there also when the iteration was broken off, cancelled or failed: `finish` is
     then None, the last message ends where the model was, and `unread` holds the events that could
@@ -52,8 +70,12 @@ class Turn:
         vocabulary: Vocabulary,
         conversation: Conversation,
         options: TurnOptions | None = None,
+        grammar: TurnGrammar | None = None,
     ) -> None:
         self._engine = engine
+        self._vocabulary = vocabulary
+        self._grammar = grammar
+        self._constraint: TurnConstraint | None = None
         self._given = conversation
         self._options = options or TurnOptions()
         self._prompt = render_for_completion(conversation, vocabulary)
@@ -61,19 +83,25 @@ class Turn:
         self._parser = HarmonyParser(vocabulary, tools=conversation.tools or None)
         self.finish: FinishReason | None = None
         self.generated_tokens = 0
+        self.forced_tokens = 0
         self.unread: deque[HarmonyEvent] = deque()
 
     async def events(self) -> AsyncGenerator[HarmonyEvent, None]:
-        """Yield what the model says as it says it; raises `EngineError` if generation fails.
+        """Yield what the model says as it says it.
+
+        Raises `EngineError` if generation fails, `GrammarError` if the rules cannot be held to.
 
         A call ends the turn however the model ended it: what it would write next, it could only
         make up.
         """
+        if self._engine.obeys_constraints:
+            self._constraint = await self._new_constraint()
         request = GenerationRequest(
             prompt=self._prompt,
             sampling=self._options.sampling,
             maximum_tokens=self._options.maximum_tokens,
             stop_ids=self._stop_ids,
+            constraint=self._constraint,
         )
         try:
             async with aclosing(self._engine.generate(request)) as chunks:
@@ -88,16 +116,33 @@ class Turn:
         while self.unread:
             yield self.unread.popleft()
 
+    async def _new_constraint(self) -> TurnConstraint:
+        grammar = self._grammar
+        if grammar is None:
+            grammar = await asyncio.to_thread(
+                compile_turn, self._vocabulary, self._given, self._options.rules
+            )
+        room = max(1, self._engine.context_length - len(self._prompt))
+        return grammar.constraint(min(self._options.maximum_tokens or room, room))
+
     def _read(self, chunk: GeneratedTokens) -> None:
         """Parse the tokens of a chunk, none behind the end of a call."""
         self.finish = chunk.finish
+        self.forced_tokens += chunk.forced
         for token in chunk.tokens:
             self.generated_tokens += 1
             events = self._parser.feed(token)
             self.unread.extend(events)
             if any(isinstance(event, MessageEnded) and event.end == "call" for event in events):
                 self.finish = FinishReason.STOP
-                return
+                break
+        if self.finish and self._constraint and self._constraint.was_closed:
+            self.finish = FinishReason.LENGTH
+
+    @property
+    def ended_thinking(self) -> ThinkingEnd | None:
+        """Why the thinking was ended: its limit, or a loop; None if the model ended it."""
+        return self._constraint.ended_thinking if self._constraint else None
 
     @property
     def prompt_tokens(self) -> int:

@@ -59,8 +59,8 @@ class TokenConstraint(Protocol):
     def allowed(self) -> NDArray[np.bool_] | None:
         """Which tokens may come next: bool [vocabulary], or None for all of them."""
 
-    def accept(self, token: int) -> None:
-        """Take note of the token that was chosen."""
+    def accept(self, token: int) -> bool:
+        """Take note of the token that was chosen; False if what `forced` says must come instead."""
 
     def forced(self) -> Sequence[int]:
         """Tokens that must come next, taken without asking the model: noted as if accepted."""

@@ -79,9 +79,13 @@ class Sampler:
             return draw(scores, self._sampling, self._random)
         mask = self._constraint.allowed() if allowed is None else allowed
         token = draw(_masked(scores, mask), self._sampling, self._random)
-        self._constraint.accept(token)
+        is_taken = self._constraint.accept(token)
         self._forced.extend(self._constraint.forced())
-        return token
+        if is_taken:
+            return token
+        if not self._forced:
+            raise EngineError("the token constraint refuses a token that it allowed")
+        return self._forced.popleft()
 
 
 def draw(scores: Floats, sampling: SamplingParameters, random: np.random.Generator) -> int:
