@@ -1,32 +1,29 @@
 """A short way to the end of a text in a format, from wherever it stands.
 
 Used where the room for an answer runs out: what was begun is ended validly instead of being cut.
-The way is walked byte by byte and greedily: in a string the quote comes first, between values the
-brackets that close, and brackets that open come last. A byte taken again and again gives way to
-others, so that no repetition of a pattern is walked for ever.
+The way is walked byte by byte and greedily. What closes comes first (quotes, brackets, commas
+behind a value), what opens comes last, and of the rest the bytes taken least often, so that all
+branches of a pattern are tried. Where that leads nowhere, chance takes over, always the same; such
+a text is then shortened, and its tail is tried where another text stands in the same trouble.
 """
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import Counter
 from functools import cache
+from random import Random
 from typing import Any
 
 from llguidance import LLMatcher, LLTokenizer, TokenizerWrapper
 
 _END = 256  # the id behind those of the bytes
-_BETWEEN_FIRST, _BETWEEN_LAST = b'}],:"0123456789ntfe.', b"-\\[{"
-_IN_STRING_FIRST, _IN_STRING_LAST = b'"0123456789abcdefghijklmnopqrstuvwxyz', b"\\"
-_MANY = 24  # possible bytes; between values there are fewer
-_WINDOW, _TIRED = 64, 32  # a byte is tired if it was as many of so many
-
-
-def _order(first: bytes, last: bytes) -> bytes:
-    return first + bytes(byte for byte in range(256) if byte not in first + last) + last
-
-
-_BETWEEN = _order(_BETWEEN_FIRST, _BETWEEN_LAST)
-_IN_STRING = _order(_IN_STRING_FIRST, _IN_STRING_LAST)
+_CLOSING_STRING = b'"'
+_CLOSING_VALUE = b'}],:"'
+_ORDINARY = b"1234567890ntfeZabcdghijklmopqrsuvwxyz"
+_OPENING = b"-\\[{"
+_MANY = 24  # bytes possible within a string; there are fewer between values
+_GREEDY_CHOICES = 400
+_SHORTENED = 64  # bytes at both ends of a text found by chance that are looked at
 
 
 def byte_matcher(grammar: str) -> LLMatcher:
@@ -34,39 +31,93 @@ def byte_matcher(grammar: str) -> LLMatcher:
     return LLMatcher(_byte_tokenizer(), grammar, log_level=0)
 
 
-def ending(matcher: LLMatcher, limit: int) -> bytes | None:
+def shortest_text(matcher: LLMatcher, limit: int) -> bytes | None:
+    """A short text of the format of a byte matcher that stands at its beginning.
+
+    None if none of at most `limit` bytes was found.
+    """
+    found = _walk(matcher, limit, Random(0))
+    if found is None or len(found) <= _GREEDY_CHOICES:
+        return found
+    heads, tails = range(_SHORTENED), range(len(found) - _SHORTENED, len(found))
+    shorter = (found[:head] + found[tail:] for head in heads for tail in tails)
+    return min((text for text in shorter if _ends(matcher, text)), key=len, default=found)
+
+
+def ending(matcher: LLMatcher, limit: int, shortest: bytes) -> bytes | None:
     """Bytes that end the text from where a byte matcher stands, which is left as it is.
 
-    None if no way of at most `limit` bytes was found.
+    `shortest` is a whole text of the format, and of use if there is trouble. None if no way of at
+    most `limit` bytes was found.
     """
+    found = _walk(matcher, limit, None)
+    if found is not None:
+        return found
+    tails = (shortest[start:] for start in range(len(shortest) - 1, -1, -1))
+    return next((tail for tail in tails if len(tail) <= limit and _ends(matcher, tail)), None)
+
+
+def _ends(matcher: LLMatcher, text: bytes) -> bool:
+    """Whether the format is complete behind this text."""
     walker = matcher.deep_copy()
-    recent: deque[int] = deque()
-    counts: Counter[int] = Counter()
+    return walker.try_consume_tokens(list(text)) == len(text) and walker.is_accepting()
+
+
+def _walk(matcher: LLMatcher, limit: int, chance: Random | None) -> bytes | None:
+    """A way to the end, greedily and then, if there is one, by chance."""
+    walker = matcher.deep_copy()
+    chooser = _Chooser(chance)
     taken = bytearray()
     while not walker.is_accepting():
         run = walker.compute_ff_tokens()
         if not run:
-            byte = _choice(int.from_bytes(walker.compute_bitmask(), "little"), counts)
+            byte = chooser.choose(int.from_bytes(walker.compute_bitmask(), "little"))
             if byte is None:
                 return None
             run = [byte]
-            counts[byte] += 1
-            recent.append(byte)
-            if len(recent) > _WINDOW:
-                counts[recent.popleft()] -= 1
         taken += bytes(run)
         if len(taken) > limit or not walker.consume_tokens(run):
             return None
     return bytes(taken)
 
 
-def _choice(possible: int, counts: Counter[int]) -> int | None:
-    """The preferred one of the possible bytes, which are the bits of a number."""
-    possible &= (1 << 256) - 1
-    order = _IN_STRING if possible.bit_count() > _MANY else _BETWEEN
-    options = [byte for byte in order if possible >> byte & 1]
-    fresh = (byte for byte in options if counts[byte] < _TIRED)
-    return next(fresh, options[0] if options else None)
+class _Chooser:
+    """Chooses one of several possible bytes, time and again."""
+
+    def __init__(self, chance: Random | None) -> None:
+        self._counts: Counter[int] = Counter()
+        self._left = _GREEDY_CHOICES
+        self._chance = chance
+
+    def choose(self, possible: int) -> int | None:
+        """One of the bytes whose bits are set; None if there is none, or no way was found."""
+        options = [byte for byte in range(256) if possible >> byte & 1]
+        if not options:
+            return None
+        closing = _CLOSING_STRING if len(options) > _MANY else _CLOSING_VALUE
+        # A byte that closes nothing, but is a pattern's own, must not be taken for ever.
+        for byte in closing:
+            if byte in options and 2 * self._counts[byte] <= self._counts.total() + _MANY:
+                return self._taken(byte)
+        self._left -= 1
+        if self._left < 0:
+            return self._chance.choice(options) if self._chance else None
+        return self._taken(min(options, key=lambda byte: (self._counts[byte], _RANKS[byte])))
+
+    def _taken(self, byte: int) -> int:
+        self._counts[byte] += 1
+        return byte
+
+
+def _ranks() -> bytes:
+    """By byte: its place in the order of preference."""
+    known = _ORDINARY + _OPENING
+    others = bytes(byte for byte in range(256) if byte not in known)
+    order = _ORDINARY + others + _OPENING
+    return bytes(order.index(byte) for byte in range(256))
+
+
+_RANKS = _ranks()
 
 
 class _Bytes:

@@ -17,7 +17,7 @@ from typing import Any
 from llguidance import LLMatcher, LLTokenizer, TokenizerWrapper, gbnf_to_lark
 
 from motet.harmony.content import JsonSchema
-from motet.harmony.grammar.closing import byte_matcher, ending
+from motet.harmony.grammar.closing import byte_matcher, shortest_text
 from motet.harmony.grammar.rules import AnswerFormat, FormatKind, GrammarError
 from motet.harmony.grammar.schemas import closed, fault
 from motet.harmony.vocabulary import Vocabulary
@@ -32,13 +32,13 @@ class CompiledFormat:
     """A format ready for use: copies of `prototype` match texts from their beginning.
 
     `bytewise` is the same for single bytes, to look for an end with; `shortest` is a short text of
-    the format, None if none was found; `warnings` say what is not enforced.
+    the format, empty if none was found; `warnings` say what is not enforced.
     """
 
     vocabulary: Vocabulary
     prototype: LLMatcher
     bytewise: LLMatcher
-    shortest: tuple[int, ...] | None
+    shortest: bytes
     warnings: tuple[str, ...] = ()
 
     def matcher(self) -> LLMatcher:
@@ -138,15 +138,14 @@ def _complaint(grammar: str) -> str | None:
 @lru_cache(maxsize=256)
 def _compiled(grammar: str, vocabulary: Vocabulary) -> CompiledFormat:
     bytewise = byte_matcher(grammar)
-    shortest = ending(bytewise, _LONGEST_SHORTEST)
+    shortest = shortest_text(bytewise, _LONGEST_SHORTEST)
     if shortest is None and not any(bytewise.deep_copy().compute_bitmask()):
         raise GrammarError("the format cannot be used: it leaves nothing that could be written")
     matcher = LLMatcher(_tokenizer(vocabulary), grammar, log_level=0)
     if matcher.is_error():
         raise GrammarError(f"the format cannot be used: {' '.join(matcher.get_error().split())}")
     warnings = tuple(" ".join(each.split()) for each in matcher.get_grammar_warnings())
-    tokens = None if shortest is None else tuple(tokens_of(shortest, vocabulary))
-    return CompiledFormat(vocabulary, matcher, bytewise, tokens, warnings)
+    return CompiledFormat(vocabulary, matcher, bytewise, shortest or b"", warnings)
 
 
 def _as_object(parameters: JsonSchema) -> JsonSchema:

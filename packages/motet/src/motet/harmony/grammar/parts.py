@@ -149,7 +149,7 @@ class FormattedText:
         self._matcher = compiled.matcher()
         self._bytewise = compiled.bytewise.deep_copy()
         self._unread = bytearray()  # what the bytewise matcher has not seen yet
-        self._ending: Sequence[int] | None = compiled.shortest
+        self._ending: Sequence[int] | None = None
         self._until_look = 1
         self._is_closing = False
 
@@ -219,5 +219,6 @@ class FormattedText:
             matcher = matcher.deep_copy()
             if not matcher.consume_tokens(list(vocabulary.token_bytes(token) or b"")):
                 return None
-        found = ending(matcher, min(_BYTES_PER_TOKEN * room, _LONGEST_ENDING))
+        limit = min(_BYTES_PER_TOKEN * room, _LONGEST_ENDING)
+        found = ending(matcher, limit, self._compiled.shortest)
         return None if found is None else tokens_of(found, vocabulary)

@@ -20,7 +20,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from motet.harmony.content import DeveloperContent, JsonSchema, SystemContent
-from motet.harmony.grammar.formats import CompiledFormat, compile_answer, compile_parameters
+from motet.harmony.grammar.formats import (
+    CompiledFormat,
+    compile_answer,
+    compile_parameters,
+    tokens_of,
+)
 from motet.harmony.grammar.headers import (
     ANSWER,
     PREAMBLE,
@@ -132,8 +137,10 @@ class TurnGrammar:
     def tokens_to_end(self) -> int:
         """Tokens that suffice, from where a message has ended, to end the turn."""
         header = depth(self.tree(frozenset(), is_first=False))
-        shortest = [len(each.shortest or ()) if each else 1 for each in self.formats.values()]
-        return header + max(shortest) + 1
+        texts = [
+            tokens_of(each.shortest, self.vocabulary) for each in self.formats.values() if each
+        ]
+        return header + max(map(len, texts), default=1) + 1
 
     @cached_property
     def longest_open_header(self) -> int:
