@@ -14,8 +14,9 @@ from functools import cache
 from random import Random
 from typing import Any
 
-from llguidance import LLMatcher, LLTokenizer, TokenizerWrapper
+from llguidance import LLMatcher, LLParserLimits, LLTokenizer, TokenizerWrapper
 
+LIMITS = LLParserLimits(verbose_errors=False)  # its errors would repeat the whole grammar
 _END = 256  # the id behind those of the bytes
 _CLOSING_STRING = b'"'
 _CLOSING_VALUE = b'}],:"'
@@ -28,7 +29,7 @@ _SHORTENED = 64  # bytes at both ends of a text found by chance that are looked 
 
 def byte_matcher(grammar: str) -> LLMatcher:
     """A matcher whose tokens are the bytes; its `is_error` says whether the grammar is wrong."""
-    return LLMatcher(_byte_tokenizer(), grammar, log_level=0)
+    return LLMatcher(_byte_tokenizer(), grammar, log_level=0, limits=LIMITS)
 
 
 def shortest_text(matcher: LLMatcher, limit: int) -> bytes | None:
@@ -53,7 +54,7 @@ def ending(matcher: LLMatcher, limit: int, shortest: bytes) -> bytes | None:
     found = _walk(matcher, limit, None)
     if found is not None:
         return found
-    tails = (shortest[start:] for start in range(len(shortest) - 1, -1, -1))
+    tails = (shortest[-length:] for length in range(1, _SHORTENED))
     return next((tail for tail in tails if len(tail) <= limit and _ends(matcher, tail)), None)
 
 
@@ -86,19 +87,21 @@ class _Chooser:
 
     def __init__(self, chance: Random | None) -> None:
         self._counts: Counter[int] = Counter()
+        self._choices = 0
         self._left = _GREEDY_CHOICES
         self._chance = chance
 
     def choose(self, possible: int) -> int | None:
         """One of the bytes whose bits are set; None if there is none, or no way was found."""
+        possible &= (1 << 256) - 1
+        closing = _CLOSING_STRING if possible.bit_count() > _MANY else _CLOSING_VALUE
+        for byte in closing:
+            # A byte that closes nothing, but is a pattern's own, must not be taken for ever.
+            if possible >> byte & 1 and 2 * self._counts[byte] <= self._choices + _MANY:
+                return self._taken(byte)
         options = [byte for byte in range(256) if possible >> byte & 1]
         if not options:
             return None
-        closing = _CLOSING_STRING if len(options) > _MANY else _CLOSING_VALUE
-        # A byte that closes nothing, but is a pattern's own, must not be taken for ever.
-        for byte in closing:
-            if byte in options and 2 * self._counts[byte] <= self._counts.total() + _MANY:
-                return self._taken(byte)
         self._left -= 1
         if self._left < 0:
             return self._chance.choice(options) if self._chance else None
@@ -106,6 +109,7 @@ class _Chooser:
 
     def _taken(self, byte: int) -> int:
         self._counts[byte] += 1
+        self._choices += 1
         return byte
 
 

@@ -17,9 +17,9 @@ from typing import Any
 from llguidance import LLMatcher, LLTokenizer, TokenizerWrapper, gbnf_to_lark
 
 from motet.harmony.content import JsonSchema
-from motet.harmony.grammar.closing import byte_matcher, shortest_text
+from motet.harmony.grammar.closing import LIMITS, byte_matcher, shortest_text
 from motet.harmony.grammar.rules import AnswerFormat, FormatKind, GrammarError
-from motet.harmony.grammar.schemas import closed, fault
+from motet.harmony.grammar.schemas import MOST_OPTIONAL, closed, crowded, fault
 from motet.harmony.vocabulary import Vocabulary
 
 _NO_ARGUMENTS = {"type": "object", "properties": {}, "additionalProperties": False}
@@ -91,6 +91,11 @@ def _schema_grammar(schema: JsonSchema, where: str, *, lenient: bool) -> str:
     def complaint(schema_text: str) -> str | None:
         return _complaint(_json_grammar(schema_text, lenient=lenient))
 
+    if path := crowded(schema):
+        raise GrammarError(
+            f"{where} cannot be enforced: at {path}: more than {MOST_OPTIONAL} properties are"
+            " optional; require them, or offer fewer"
+        )
     reason = complaint(text)
     if reason is not None:
         path, reason = fault(schema, complaint, reason)
@@ -139,13 +144,18 @@ def _complaint(grammar: str) -> str | None:
 def _compiled(grammar: str, vocabulary: Vocabulary) -> CompiledFormat:
     bytewise = byte_matcher(grammar)
     shortest = shortest_text(bytewise, _LONGEST_SHORTEST)
-    if shortest is None and not any(bytewise.deep_copy().compute_bitmask()):
+    if shortest is None and _is_dead(bytewise.deep_copy()):
         raise GrammarError("the format cannot be used: it leaves nothing that could be written")
-    matcher = LLMatcher(_tokenizer(vocabulary), grammar, log_level=0)
+    matcher = LLMatcher(_tokenizer(vocabulary), grammar, log_level=0, limits=LIMITS)
     if matcher.is_error():
         raise GrammarError(f"the format cannot be used: {' '.join(matcher.get_error().split())}")
     warnings = tuple(" ".join(each.split()) for each in matcher.get_grammar_warnings())
     return CompiledFormat(vocabulary, matcher, bytewise, shortest or b"", warnings)
+
+
+def _is_dead(matcher: LLMatcher) -> bool:
+    matcher.compute_bitmask()
+    return matcher.is_stopped() and not matcher.is_accepting()
 
 
 def _as_object(parameters: JsonSchema) -> JsonSchema:

@@ -18,8 +18,7 @@ from motet.harmony.grammar.formats import CompiledFormat, tokens_of
 from motet.harmony.grammar.headers import HeaderNode, Kind
 from motet.harmony.grammar.text import WHOLE, Mask, TextMasks
 
-_NEAR = 256  # tokens before the end of the room from where on every token is looked at
-_LOOK_INTERVAL = 64
+_LOOK_INTERVAL = 64  # tokens from one search for a way to end to the next, if there is none
 _LONGEST_ENDING = 20_000  # bytes
 _BYTES_PER_TOKEN = 8  # more than text has, so that a way that would fit is found
 
@@ -151,6 +150,8 @@ class FormattedText:
         self._unread = bytearray()  # what the bytewise matcher has not seen yet
         self._ending: Sequence[int] | None = None
         self._until_look = 1
+        # A token adds no more to what is needed to end than a text within the text, or two.
+        self._growth = len(compiled.shortest) // 2 + 8
         self._is_closing = False
 
     def allowed(self, _room: int, /) -> Mask:
@@ -158,7 +159,8 @@ class FormattedText:
         bits = np.frombuffer(self._matcher.compute_bitmask(), dtype=np.uint8)
         mask = np.unpackbits(bits, count=self._size, bitorder="little").view(np.bool_)
         end = self._compiled.vocabulary.endoftext
-        mask[end], mask[self._terminator] = False, mask[end]
+        mask[self._terminator] = mask[end] and self._matcher.is_accepting()
+        mask[end] = False
         return mask
 
     def accept(self, token: int, room: int, /) -> bool:
@@ -203,7 +205,7 @@ class FormattedText:
         after = self._ending_behind(token, room)
         if after is not None and len(after) + 1 < room:
             self._ending = after
-            self._until_look = 1 if room < 4 * len(after) + _NEAR else _LOOK_INTERVAL
+            self._until_look = (room - len(after)) // self._growth
             return True
         self._ending = before if before is not None else self._ending_behind(None, room)
         # Where there was no way to the end before, this token makes nothing worse.

@@ -14,6 +14,9 @@ _NAMED = ("properties", "patternProperties", "$defs", "definitions", "dependentS
 _COMBINING = ("$ref", "anyOf", "oneOf", "allOf", "if")
 _MOST_LOOKS = 2000
 
+MOST_OPTIONAL = 1000
+"""Properties of one object that need not be there; llguidance follows all of them at once."""
+
 
 def closed(schema: JsonSchema) -> JsonSchema:
     """The schema with objects that take no properties but those they name, unless they say so.
@@ -48,6 +51,17 @@ def fault(
                 path, inner, reason, found = f"{path}/{name}", part, why, True
                 break
     return path, reason
+
+
+def crowded(schema: JsonSchema) -> str | None:
+    """The path of an object with more optional properties than can be followed, if there is one."""
+    for path, each in _subschemas("#", schema):
+        properties, required = each.get("properties"), each.get("required")
+        if isinstance(properties, dict):
+            optional = len(properties.keys() - set(required if isinstance(required, list) else ()))
+            if optional > MOST_OPTIONAL:
+                return path
+    return None
 
 
 def _combines_objects(schema: Mapping[str, Any]) -> bool:
