@@ -94,3 +94,54 @@ def test_bad_input_is_one_sentence(random_model: Path, arguments: list[str], sai
     assert done.stderr.startswith("motet: ")
     assert done.stderr.count("\n") == 1
     assert said in done.stderr
+
+
+def test_an_answer_keeps_to_a_schema_or_a_pattern(tmp_path: Path) -> None:
+    schema = {
+        "type": "object",
+        "properties": {"sum": {"type": "integer"}, "unit": {"enum": ["m", "km"]}},
+        "required": ["sum", "unit"],
+    }
+    source = tmp_path / "schema.json"
+    source.write_text(json.dumps(schema))
+    options = ("--temperature", "2", "--seed", "1", "--thinking-tokens", "0", "--json")
+    report = json.loads(motet("generate", "2 + 2?", "--schema", source, *options).stdout)
+    answer = json.loads(report["messages"][-1]["content"][0]["text"])
+    assert isinstance(answer["sum"], int)
+    assert answer["unit"] in ("m", "km")
+    assert report["repairs"] == []
+    assert report["forced_tokens"] > 3
+    done = motet("generate", "Yes?", "--pattern", "(yes|no), sir", "--thinking-tokens", "5")
+    assert done.stdout in ("yes, sir\n", "no, sir\n")
+
+
+def test_a_required_function_is_called(tmp_path: Path) -> None:
+    parameters = {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]}
+    tools = (ToolDescription("add", "Adds.", parameters), ToolDescription("now", "Tells the time."))
+    developer = Message.developer(DeveloperContent(tools=(ToolNamespace(FUNCTIONS, None, tools),)))
+    asked = Conversation((Message.system(), developer, Message.user("What is 2 + 2?")))
+    source = tmp_path / "conversation.json"
+    source.write_text(json.dumps(asked.to_json()))
+    for choice, called in (("add", ("functions.add",)), ("required", asked.tools)):
+        done = motet("generate", "--conversation", source, "--tool-choice", choice, "--json")
+        assert done.returncode == 3
+        message = json.loads(done.stdout)["messages"][-1]
+        assert message["recipient"] in called
+        json.loads(message["content"][0]["text"])
+    without = motet("generate", "--conversation", source, "--tool-choice", "none", "--json")
+    assert json.loads(without.stdout)["messages"][-1]["channel"] == "final"
+
+
+def test_formats_that_cannot_be_are_one_sentence(tmp_path: Path) -> None:
+    source = tmp_path / "schema.json"
+    source.write_text('{"type": "object", "properties": {"a": {"type": "frob"}}}')
+    for arguments, said in (
+        (["--schema", source], "#/properties/a"),
+        (["--pattern", "("], "unclosed group"),
+        (["--schema", source, "--pattern", "x"], "not both"),
+        (["--tool-choice", "add"], "no tool functions.add"),
+    ):
+        done = motet("generate", "Hello", *arguments)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert done.stderr.count("\n") == 1
+        assert said in done.stderr

@@ -150,6 +150,8 @@ class JsonAnswer:
             "finish_reason": turn.finish,
             "prompt_tokens": turn.prompt_tokens,
             "generated_tokens": turn.generated_tokens,
+            "forced_tokens": turn.forced_tokens,
+            "ended_thinking": turn.ended_thinking,
         }
         write(f"{json_text(report, indent=2)}\n")
 

@@ -18,6 +18,7 @@ from motet.cli.options import (
     Precision,
     Seed,
     Temperature,
+    ThinkingTokens,
 )
 
 
@@ -26,6 +27,7 @@ def chat(
     effort: Effort = None,
     developer: Developer = None,
     maximum_tokens: MaximumTokens = None,
+    thinking_tokens: ThinkingTokens = None,
     temperature: Temperature = None,
     seed: Seed = None,
     precision: Precision = "fast",
@@ -43,6 +45,7 @@ def chat(
     from motet.cli.conversing import PipeFront, TerminalFront, converse
     from motet.cli.models import open_model
     from motet.cli.session import Session
+    from motet.harmony.grammar import TurnRules
 
     opened = open_model(model, precision)
     session = Session(
@@ -51,6 +54,7 @@ def chat(
         developer=developer,
         sampling=opened.sampled(temperature, seed),
         maximum_tokens=maximum_tokens,
+        rules=TurnRules(maximum_thinking_tokens=thinking_tokens),
     )
     interactive = sys.stdin.isatty() and sys.stdout.isatty()
     front = TerminalFront(opened, hide_thinking=hide_thinking) if interactive else PipeFront()

@@ -39,6 +39,15 @@ MaximumTokens = Annotated[
         show_default="the end of the context",
     ),
 ]
+ThinkingTokens = Annotated[
+    int | None,
+    typer.Option(
+        min=0,
+        metavar="COUNT",
+        help="End the chain of thought after so many tokens and go on to the answer; 0 is none.",
+        show_default="as long as an answer still fits",
+    ),
+]
 Temperature = Annotated[
     float | None,
     typer.Option(

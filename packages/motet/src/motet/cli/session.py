@@ -13,6 +13,7 @@ from motet.harmony import (
     SystemContent,
     Vocabulary,
 )
+from motet.harmony.grammar import TurnRules
 
 
 @dataclass(frozen=True)
@@ -66,11 +67,13 @@ class Session:
         developer: str | None = None,
         sampling: SamplingParameters | None = None,
         maximum_tokens: int | None = None,
+        rules: TurnRules | None = None,
     ) -> None:
         self._model = model
         self._effort = effort
         self._developer = developer
-        self._options = TurnOptions(sampling or model.sampling, maximum_tokens)
+        sampling = sampling or model.sampling
+        self._options = TurnOptions(sampling, maximum_tokens, rules or TurnRules())
         self.conversation = model.opening(effort, developer)
 
     def turn(self, text: str) -> Turn:

@@ -3,8 +3,8 @@
 Used where the room for an answer runs out: what was begun is ended validly instead of being cut.
 The way is walked byte by byte and greedily. What closes comes first (quotes, brackets, commas
 behind a value), what opens comes last, and of the rest the bytes taken least often, so that all
-branches of a pattern are tried. Where that leads nowhere, chance takes over, always the same; such
-a text is then shortened, and its tail is tried where another text stands in the same trouble.
+branches of a pattern are tried. Where that leads nowhere, chance takes over, always the same. A way
+that is long is tried without its middle, and the tail of the shortest text known in its stead.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ _ORDINARY = b"1234567890ntfeZabcdghijklmopqrsuvwxyz"
 _OPENING = b"-\\[{"
 _MANY = 24  # bytes possible within a string; there are fewer between values
 _GREEDY_CHOICES = 400
-_SHORTENED = 64  # bytes at both ends of a text found by chance that are looked at
+_ALL, _ASCII = (1 << 256) - 1, (1 << 128) - 1
+_SHORTENED = 64  # bytes; of a longer text so many at both ends are tried without the middle
 
 
 def byte_matcher(grammar: str) -> LLMatcher:
@@ -38,7 +39,7 @@ def shortest_text(matcher: LLMatcher, limit: int) -> bytes | None:
     None if none of at most `limit` bytes was found.
     """
     found = _walk(matcher, limit, Random(0))
-    if found is None or len(found) <= _GREEDY_CHOICES:
+    if found is None or len(found) <= _SHORTENED:
         return found
     heads, tails = range(_SHORTENED), range(len(found) - _SHORTENED, len(found))
     shorter = (found[:head] + found[tail:] for head in heads for tail in tails)
@@ -52,10 +53,26 @@ def ending(matcher: LLMatcher, limit: int, shortest: bytes) -> bytes | None:
     most `limit` bytes was found.
     """
     found = _walk(matcher, limit, None)
-    if found is not None:
+    if found is not None and len(found) <= _SHORTENED:
         return found
-    tails = (shortest[-length:] for length in range(1, _SHORTENED))
-    return next((tail for tail in tails if len(tail) <= limit and _ends(matcher, tail)), None)
+    start = _rest_of_character(matcher)
+    tails = (shortest[-length:] for length in range(1, min(_SHORTENED, limit)))
+    return next((start + tail for tail in tails if _ends(matcher, start + tail)), found)
+
+
+def _rest_of_character(matcher: LLMatcher) -> bytes:
+    """Bytes up to where a character may begin."""
+    walker = matcher.deep_copy()
+    taken = bytearray()
+    while (possible := _possible(walker)) and not possible & _ASCII and len(taken) < 3:
+        taken.append((possible & -possible).bit_length() - 1)
+        walker.consume_token(taken[-1])
+    return bytes(taken)
+
+
+def _possible(matcher: LLMatcher) -> int:
+    """The bytes that may come next, as the bits of a number."""
+    return int.from_bytes(matcher.compute_bitmask(), "little") & _ALL
 
 
 def _ends(matcher: LLMatcher, text: bytes) -> bool:
@@ -72,7 +89,7 @@ def _walk(matcher: LLMatcher, limit: int, chance: Random | None) -> bytes | None
     while not walker.is_accepting():
         run = walker.compute_ff_tokens()
         if not run:
-            byte = chooser.choose(int.from_bytes(walker.compute_bitmask(), "little"))
+            byte = chooser.choose(_possible(walker))
             if byte is None:
                 return None
             run = [byte]
@@ -93,7 +110,6 @@ class _Chooser:
 
     def choose(self, possible: int) -> int | None:
         """One of the bytes whose bits are set; None if there is none, or no way was found."""
-        possible &= (1 << 256) - 1
         closing = _CLOSING_STRING if possible.bit_count() > _MANY else _CLOSING_VALUE
         for byte in closing:
             # A byte that closes nothing, but is a pattern's own, must not be taken for ever.

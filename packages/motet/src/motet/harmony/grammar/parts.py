@@ -18,7 +18,7 @@ from motet.harmony.grammar.formats import CompiledFormat, tokens_of
 from motet.harmony.grammar.headers import HeaderNode, Kind
 from motet.harmony.grammar.text import WHOLE, Mask, TextMasks
 
-_LOOK_INTERVAL = 64  # tokens from one search for a way to end to the next, if there is none
+_LOOK_INTERVAL = 8  # tokens from one search for a way to end to the next, if there is none
 _LONGEST_ENDING = 20_000  # bytes
 _BYTES_PER_TOKEN = 8  # more than text has, so that a way that would fit is found
 
@@ -151,7 +151,7 @@ class FormattedText:
         self._ending: Sequence[int] | None = None
         self._until_look = 1
         # A token adds no more to what is needed to end than a text within the text, or two.
-        self._growth = len(compiled.shortest) // 2 + 8
+        self._growth = len(compiled.shortest) + 8
         self._is_closing = False
 
     def allowed(self, _room: int, /) -> Mask:
@@ -191,6 +191,7 @@ class FormattedText:
             ending, self._ending = self._ending, None
             if ending and list(ending[: len(run)]) == run:
                 self._ending = ending[len(run) :]
+            self._until_look -= len(run)
             self._matcher.consume_tokens(run)
             self._unread += self._compiled.vocabulary.decode_bytes(run)
         return run
