@@ -1,0 +1,212 @@
+"""A dense matrix as cells: an array in memory or a file mapped into it, with or without a mask.
+
+A pass reads each block of rows once, squares it into a buffer that stays in the cache, and takes
+both its row sums and its share of the column sums from there (two products with a vector). The
+buffer's size and the number of threads are all the memory it needs, whatever the matrix's size.
+"""
+
+import threading
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from projective.cells import (
+    Indices,
+    Inventory,
+    Matrix,
+    RowStep,
+    Vector,
+    Workers,
+    each,
+    fits,
+    row_blocks,
+    safe_log,
+)
+from projective.tally import RowTally, Tally, combine
+
+BLOCK_BYTES = 1 << 20
+# Below this a second thread costs more than it brings.
+SMALL_BYTES = 1 << 21
+
+
+class DenseCells:
+    """See `Cells`; `values` [m, n] of any real type, `mask` [m, n] true where missing."""
+
+    def __init__(
+        self, values: Matrix, mask: NDArray[np.bool_] | None, zeros_missing: bool, threads: int
+    ) -> None:
+        self.shape = (values.shape[0], values.shape[1])
+        self.threads = threads if values.nbytes > SMALL_BYTES else 1
+        self._values = values
+        self._mask = mask
+        self._zeros_missing = zeros_missing
+        self._labels: tuple[Indices, Indices] | None = None
+        self._incomplete = False
+        self._range = (0.0, 0.0)
+        self._workers = Workers(self.threads)
+        self._block_rows = max(1, BLOCK_BYTES // (8 * max(1, self.shape[1])))
+        self._blocks = row_blocks(self.shape[0], self._block_rows)
+        self._buffers = threading.local()
+
+    def restrict(self, row_labels: Indices, column_labels: Indices) -> None:
+        """From now on see zeros where the labels differ."""
+        self._labels = (row_labels, column_labels)
+
+    def _buffer(self, rows: slice, dtype: Any) -> Matrix:
+        """This thread's room for one block."""
+        whole: Matrix | None = getattr(self._buffers, "whole", None)
+        if whole is None or whole.dtype != dtype:
+            whole = np.empty((self._block_rows, self.shape[1]), dtype)
+            self._buffers.whole = whole
+        return whole[: rows.stop - rows.start]
+
+    def _hide(self, rows: slice, block: Matrix) -> None:
+        """Put 0 where cells are missing or forbidden; what is hidden adds nothing to a sum."""
+        if self._mask is not None:
+            block[self._mask[rows]] = 0
+        if self._incomplete:
+            np.fmax(block, 0, out=block)
+        if self._labels is not None:
+            row_labels, column_labels = self._labels
+            block[row_labels[rows, None] != column_labels] = 0
+
+    def _squares(self, rows: slice, dtype: Any) -> Matrix:
+        """The squares of a block, hidden cells 0."""
+        block = self._buffer(rows, dtype)
+        source = self._values[rows]
+        if source.dtype == dtype:
+            np.multiply(source, source, out=block)
+        else:  # casting first is faster than a product that casts
+            block[...] = source
+            np.multiply(block, block, out=block)
+        self._hide(rows, block)
+        return block
+
+    def _magnitudes(self, rows: slice) -> Matrix:
+        """The absolute values of a block, hidden cells 0."""
+        block = self._buffer(rows, np.float64)
+        block[...] = self._values[rows]
+        np.abs(block, out=block)
+        self._hide(rows, block)
+        return block
+
+    def inventory(self, row_weights: Vector, column_weights: Vector) -> Inventory:
+        """See `Cells`."""
+        by_row = RowTally(self.shape[0])
+
+        def work(part: range) -> Tally:
+            tally = Tally(column_weights)
+            for rows in each(self._blocks, part):
+                tally.add(self._magnitudes_or_nan(rows), row_weights[rows], rows, by_row)
+            return tally
+
+        found = combine(self._workers.share(work, len(self._blocks)), by_row)
+        self._incomplete = not found.complete and self._mask is None
+        self._range = (found.log_smallest, found.log_largest)
+        return found
+
+    def _magnitudes_or_nan(self, rows: slice) -> Matrix:
+        """The absolute values of a block, missing cells NaN."""
+        block = self._buffer(rows, np.float64)
+        block[...] = self._values[rows]
+        np.abs(block, out=block)
+        if self._mask is not None:
+            block[self._mask[rows]] = np.nan
+        if self._zeros_missing:
+            block[block == 0] = np.nan
+        return block
+
+    def sweep(self, log_factors: Vector, right: Vector, row_step: RowStep, single: bool) -> Vector:
+        """See `Cells`."""
+        if not fits(log_factors, *self._range):
+            return self._sweep_logarithms(log_factors, right, row_step)
+        if self._values.dtype.itemsize > 4 or self._values.dtype.kind != "f":
+            single = False
+        single = single and fits(log_factors, *self._range, single=True)
+        dtype = np.dtype(np.float32 if single else np.float64)
+        factors = np.exp(log_factors)
+        vector = (factors * right).astype(dtype)
+
+        def work(part: range) -> Vector:
+            total = np.zeros(self.shape[1])
+            for rows in each(self._blocks, part):
+                block = self._squares(rows, dtype)
+                sums = (block @ vector).astype(np.float64, copy=False)
+                total += row_step(rows, sums, 0.0).astype(dtype, copy=False) @ block
+            return total
+
+        return factors * np.sum(self._workers.share(work, len(self._blocks)), axis=0)
+
+    def _sweep_logarithms(self, log_factors: Vector, right: Vector, row_step: RowStep) -> Vector:
+        """The same pass where squares would overflow or vanish: each row has its own exponent."""
+
+        def work(part: range) -> Vector:
+            total = np.zeros(self.shape[1])
+            for rows in each(self._blocks, part):
+                block = safe_log(self._magnitudes(rows))
+                block *= 2
+                block += log_factors
+                offsets = block.max(axis=1)
+                offsets[np.isneginf(offsets)] = 0
+                block -= offsets[:, None]
+                np.exp(block, out=block)
+                total += row_step(rows, block @ right, offsets) @ block
+            return total
+
+        return np.asarray(np.sum(self._workers.share(work, len(self._blocks)), axis=0))
+
+    def support_sums(self, row_values: Vector, column_values: Vector) -> tuple[Vector, Vector]:
+        """See `Cells`."""
+        by_row = np.empty(self.shape[0])
+
+        def work(part: range) -> Vector:
+            total = np.zeros(self.shape[1])
+            for rows in each(self._blocks, part):
+                nonzero = (self._magnitudes(rows) > 0).astype(np.float64)
+                by_row[rows] = nonzero @ column_values
+                total += row_values[rows] @ nonzero
+            return total
+
+        return by_row, np.asarray(np.sum(self._workers.share(work, len(self._blocks)), axis=0))
+
+    def edges(self, row_rate: Vector, column_rate: Vector) -> tuple[Indices, Indices]:
+        """See `Cells`."""
+        generator = np.random.default_rng(0)
+        found = [(np.empty(0, np.intp), np.empty(0, np.intp))]
+        for rows in self._blocks:
+            row, column = np.nonzero(self._magnitudes(rows))
+            row += rows.start
+            rate = np.maximum(row_rate[row], column_rate[column])
+            kept = generator.random(len(rate)) < rate
+            found.append((row[kept], column[kept]))
+        return tuple(np.concatenate(side) for side in zip(*found, strict=True))  # type: ignore[return-value]
+
+    def normalized(self, log_rows: Vector, log_columns: Vector) -> Matrix:
+        """See `Cells`; in the type of the values, double precision for whole numbers."""
+        kind = self._values.dtype
+        dtype = np.float32 if kind.kind == "f" and kind.itemsize <= 4 else np.float64
+        result = np.empty(self.shape, dtype)
+        for rows in self._blocks:
+            result[rows] = self.normalized_rows(rows, log_rows, log_columns)
+        if self._mask is not None:
+            return np.ma.MaskedArray(result, self._mask.copy())
+        return result
+
+    def normalized_rows(self, rows: slice, log_rows: Vector, log_columns: Vector) -> Matrix:
+        """Some rows of `normalized`, in double precision."""
+        block = self._values[rows].astype(np.float64)
+        block = divide(block, log_rows[rows, None], log_columns, self._range)
+        if self._labels is not None:
+            row_labels, column_labels = self._labels
+            block[row_labels[rows, None] != column_labels] = 0
+        return block
+
+
+def divide(
+    values: Matrix, log_rows: Vector, log_columns: Vector, log_range: tuple[float, float]
+) -> Matrix:
+    """Values divided by two factors given as logarithms, by logarithms where need be."""
+    if fits(log_rows, *log_range) and fits(log_columns, *log_range):
+        return np.asarray(values * np.exp(-log_rows) * np.exp(-log_columns))
+    return np.asarray(np.sign(values) * np.exp(safe_log(np.abs(values)) - log_rows - log_columns))

@@ -1,0 +1,163 @@
+"""Three ways to balance rows and columns; all count their passes over the matrix.
+
+`alternating` is the published algorithm: rows, columns, rows, columns. `anderson` takes the same
+steps and extrapolates from the last few of them, going back to a plain step whenever the convex
+objective has grown. `newton` solves each Newton step by conjugate gradients. The measured numbers
+of passes, and so the reason for the default, are in the package's README.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from projective.balance import Balance, Point
+from projective.cells import Vector
+
+WINDOW = 20
+RCOND = 1e-12
+TINY = float(np.finfo(np.float64).tiny)
+# The longest step of a logarithm: a column's factor may change by e^3 at once.
+LONGEST_STEP = 6.0
+# What rounding may add to the objective, beside its size.
+ROUNDING = 1e-13
+
+
+def alternating(balance: Balance, tolerance: float, max_passes: int) -> Point:
+    """Row step, column step, until every column's root mean square is within `tolerance` of 1."""
+    point = balance.at(balance.start)
+    while point.residual > tolerance and balance.passes < max_passes:
+        point = balance.at(point.eta - point.log_columns)
+    return point
+
+
+def anderson(balance: Balance, tolerance: float, max_passes: int) -> Point:
+    """Alternating steps, extrapolated over the last `WINDOW` of them."""
+    point = best = balance.at(balance.start)
+    memory = _Memory(balance.column_targets)
+    while best.residual > tolerance and balance.passes < max_passes:
+        following = balance.at(point.eta + _shortened(memory.extrapolated(point)))
+        if memory.differences and _has_grown(following, point):
+            memory.forget()
+            following = balance.at(point.eta - point.log_columns)
+        memory.remember(point, following)
+        point = following
+        best = min(best, point, key=lambda each: each.residual)
+    return best
+
+
+class _Memory:
+    """The last `WINDOW` moves, and how the alternating step changed with each (Anderson, type II).
+
+    The normal equations are solved, and not the least squares problem itself: they need no copy of
+    the window, and a step that is less than best is still a step.
+    """
+
+    def __init__(self, weights: Vector) -> None:
+        self._root = np.sqrt(weights)
+        self.differences = 0
+        self._moved = np.empty((0, len(weights)))
+        self._changed = np.empty((0, len(weights)))
+        self._gram = np.empty((WINDOW, WINDOW))
+
+    def forget(self) -> None:
+        """Begin anew."""
+        self.differences = 0
+
+    def remember(self, point: Point, following: Point) -> None:
+        """Take in one move; the oldest gives way."""
+        if not len(self._moved):
+            self._moved = np.empty((WINDOW, len(self._root)))
+            self._changed = np.empty_like(self._moved)
+        slot = self.differences % WINDOW
+        change = point.log_columns - following.log_columns
+        self._moved[slot] = following.eta - point.eta + change
+        self._changed[slot] = change * self._root
+        self.differences += 1
+        held = min(self.differences, WINDOW)
+        products = self._changed[:held] @ self._changed[slot]
+        self._gram[slot, :held] = self._gram[:held, slot] = products
+
+    def extrapolated(self, point: Point) -> Vector:
+        """The step from a point for which the mixture of past steps leaves the least residual."""
+        step = -point.log_columns
+        held = min(self.differences, WINDOW)
+        if not held:
+            return step
+        changed = self._changed[:held]
+        gram = self._gram[:held, :held]
+        lengths = np.sqrt(np.maximum(np.diag(gram), TINY))
+        gram = gram / np.outer(lengths, lengths)
+        wanted = (changed @ (step * self._root)) / lengths
+        mixture = np.linalg.lstsq(gram, wanted, rcond=RCOND)[0] / lengths
+        return np.asarray(step - mixture @ self._moved[:held])
+
+
+def _has_grown(following: Point, point: Point) -> bool:
+    """Whether a step made the objective worse, beyond rounding, and the residual too."""
+    allowed = ROUNDING * (1 + abs(point.objective))
+    return (
+        not np.isfinite(following.objective)
+        or following.objective > point.objective + allowed
+        and following.residual > point.residual
+    )
+
+
+def _shortened(step: Vector) -> Vector:
+    """A step no component of which is longer than `LONGEST_STEP`."""
+    longest = float(np.abs(step).max(initial=0.0))
+    return step * min(1.0, LONGEST_STEP / longest) if longest > 0 else step
+
+
+def newton(balance: Balance, tolerance: float, max_passes: int) -> Point:
+    """Damped Newton steps, each solved by conjugate gradients on the Schur complement."""
+    point = balance.at(balance.start)
+    while point.residual > tolerance and balance.passes < max_passes:
+        limit = max_passes - balance.passes
+        direction = _shortened(_conjugate_gradients(balance, point, limit))
+        point = _line_search(balance, point, direction, max_passes)
+    return point
+
+
+def _conjugate_gradients(balance: Balance, point: Point, limit: int) -> Vector:
+    """Solve Hessian @ direction = −gradient, as exactly as this far from the solution is useful."""
+    preconditioner = 1 / np.where(balance.column_targets > 0, balance.column_targets, 1)
+    rest = -balance.gradient(point)
+    direction, conjugate = np.zeros_like(rest), np.zeros_like(rest)
+    energy = first = float(rest @ (preconditioner * rest))
+    before = np.inf
+    forcing = min(0.25, np.sqrt(point.residual)) ** 2
+    for _ in range(min(limit, len(rest) + 5)):
+        if energy <= forcing * first:
+            break
+        conjugate = preconditioner * rest + (energy / before) * conjugate
+        product = balance.curvature(point, conjugate)
+        bend = float(conjugate @ product)
+        if bend <= 0:
+            break
+        direction += energy / bend * conjugate
+        rest -= energy / bend * product
+        before, energy = energy, float(rest @ (preconditioner * rest))
+    return direction
+
+
+def _line_search(balance: Balance, point: Point, direction: Vector, max_passes: int) -> Point:
+    """Halve a step until the objective, or else the residual, has become smaller."""
+    following = balance.at(point.eta + direction)
+    while _has_grown(following, point) and balance.passes < max_passes:
+        direction = direction / 2
+        following = balance.at(point.eta + direction)
+        if np.abs(direction).max() < _smallest_step(point):
+            break
+    return following
+
+
+def _smallest_step(point: Point) -> float:
+    """Steps shorter than this change nothing at a point."""
+    return float(np.spacing(1 + np.abs(point.eta).max()))
+
+
+METHODS: dict[str, Callable[[Balance, float, int], Point]] = {
+    "anderson": anderson,
+    "alternating": alternating,
+    "newton": newton,
+}
