@@ -6,15 +6,24 @@ form means; `compare_with_zscore` sets it beside standardisation. `projective.sc
 """
 
 from projective.decomposition import Convergence, Decomposition, decompose
+from projective.equivalence import cross_ratios, equivalent, invariant, rescaling
 from projective.errors import ProjectiveError, ProjectiveWarning
 from projective.structure import Status, Structure
+from projective.zscore import Comparison, Kept, compare_with_zscore
 
 __all__ = [
+    "Comparison",
     "Convergence",
     "Decomposition",
+    "Kept",
     "ProjectiveError",
     "ProjectiveWarning",
     "Status",
     "Structure",
+    "compare_with_zscore",
+    "cross_ratios",
     "decompose",
+    "equivalent",
+    "invariant",
+    "rescaling",
 ]

@@ -80,7 +80,7 @@ class Balance:
         def row_step(rows: slice, sums: Vector, offsets: Vector | float) -> Vector:
             observed = np.where(self._rows[rows], self._row_observed[rows], 1)
             scale = observed * np.exp(point.log_rows[rows] - offsets)
-            return self.row_targets[rows] * sums / scale**2
+            return np.asarray(self.row_targets[rows] * sums / scale**2)
 
         self.passes += 1
         single = point.residual > SINGLE_RESIDUAL

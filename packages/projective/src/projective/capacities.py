@@ -25,8 +25,8 @@ def integer_capacities(rows: Vector, columns: Vector) -> tuple[Integers, Integer
         whole = np.rint(scaled)
         if whole.max() > 2**52 or np.any(np.abs(scaled - whole) > ROUNDING * scaled):
             continue
-        exact = whole.astype(np.int64)
-        exact //= np.gcd.reduce(exact)
+        exact: Integers = whole.astype(np.int64)
+        exact //= int(np.gcd.reduce(exact))
         if exact.max() <= LARGEST and exact[: len(rows)].sum() == exact[len(rows) :].sum():
             return exact[: len(rows)], exact[len(rows) :]
     return _rounded(rows), _rounded(columns)
@@ -35,7 +35,7 @@ def integer_capacities(rows: Vector, columns: Vector) -> tuple[Integers, Integer
 def _rounded(values: Vector) -> Integers:
     """Integers of sum `LARGEST`: rounded down, and what is left given to the largest remainders."""
     scaled = values * (LARGEST / values.sum())
-    whole = np.floor(scaled).astype(np.int64)
+    whole: Integers = np.floor(scaled).astype(np.int64)
     left = LARGEST - int(whole.sum())
     order = np.argsort(whole - scaled, kind="stable")
     whole[order[:left]] += 1

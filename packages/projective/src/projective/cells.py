@@ -60,9 +60,12 @@ class Cells(Protocol):
     def inventory(self, row_weights: Vector, column_weights: Vector) -> Inventory:
         """Look at every cell once; NaN is missing, an infinite value is an error."""
 
-    def sweep(self, log_factors: Vector, right: Vector, row_step: RowStep, single: bool) -> Vector:
+    def sweep(
+        self, log_factors: Vector, right: Vector, row_step: RowStep, single: bool, /
+    ) -> Vector:
         """One pass: with S_ij = a_ij² exp(log_factors_j), give S @ right to `row_step`, block by
-        block, and return the column sums [n] of S with its rows multiplied by the answer.
+        block, and return the column sums [n] of S with its rows multiplied by the answer. `single`
+        allows single precision.
         """
 
     def support_sums(self, row_values: Vector, column_values: Vector) -> tuple[Vector, Vector]:
@@ -106,6 +109,11 @@ class Workers:
             return [work(range(items))]
         cuts = [items * part // self._threads for part in range(self._threads + 1)]
         return list(self._pool.map(work, map(range, cuts[:-1], cuts[1:])))
+
+    def sum(self, work: Callable[[range], Vector], items: int) -> Vector:
+        """The sum of the parts."""
+        total: Vector = np.sum(self.share(work, items), axis=0)
+        return total
 
 
 def row_blocks(rows: int, size: int) -> list[slice]:

@@ -6,15 +6,19 @@ the pattern of non-zeros whether W exists and then balances rows and columns by 
 iterations. Factors are kept as logarithms, since their range may exceed a double's.
 """
 
+import os
 import warnings
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
+from projective.atomic import replacing
 from projective.balance import Balance, Point
 from projective.cells import Indices, Vector, safe_log
+from projective.dense import DenseCells
 from projective.errors import ProjectiveError, ProjectiveWarning
 from projective.inputs import Opened, checked_weights, open_cells
 from projective.iteration import METHODS
@@ -113,14 +117,31 @@ class Decomposition:
         """[n] the column factors c."""
         return np.exp(self.log_column_factors)
 
-    @cached_property
-    def normalized(self) -> Any:
-        """The scale-invariant form W [m, n], dense or sparse as the matrix is; made when asked."""
+    def _oriented(self) -> tuple[Vector, Vector]:
+        """Logarithms by which the cells' rows and columns are divided."""
         rows, columns = self._required()
         if self._opened.transposed:
             rows, columns = columns, rows
-        result = self._opened.cells.normalized(rows + self.log_scale, columns)
+        return rows + self.log_scale, columns
+
+    @cached_property
+    def normalized(self) -> Any:
+        """The scale-invariant form W [m, n], dense or sparse as the matrix is; made when asked."""
+        result = self._opened.cells.normalized(*self._oriented())
         return result.T if self._opened.transposed else result
+
+    def save_normalized(self, path: str | os.PathLike[str]) -> None:
+        """Write W as a `.npy` file block by block, so that it need not fit into memory."""
+        cells = self._opened.cells
+        if not isinstance(cells, DenseCells):
+            raise ProjectiveError("W is sparse; write `normalized` with scipy.sparse.save_npz.")
+        logs, by_columns = self._oriented(), self._opened.transposed
+        with replacing(Path(path)) as partial:
+            form = np.lib.format.open_memmap(
+                partial, "w+", cells.normalized_type, self.shape, fortran_order=by_columns
+            )
+            cells.write_normalized(*logs, form.T if by_columns else form)
+            form.flush()
 
     def __repr__(self) -> str:
         m, n = self.shape

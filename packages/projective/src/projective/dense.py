@@ -136,7 +136,7 @@ class DenseCells:
                 total += row_step(rows, sums, 0.0).astype(dtype, copy=False) @ block
             return total
 
-        return factors * np.sum(self._workers.share(work, len(self._blocks)), axis=0)
+        return np.multiply(factors, self._workers.sum(work, len(self._blocks)))
 
     def _sweep_logarithms(self, log_factors: Vector, right: Vector, row_step: RowStep) -> Vector:
         """The same pass where squares would overflow or vanish: each row has its own exponent."""
@@ -154,7 +154,7 @@ class DenseCells:
                 total += row_step(rows, block @ right, offsets) @ block
             return total
 
-        return np.asarray(np.sum(self._workers.share(work, len(self._blocks)), axis=0))
+        return self._workers.sum(work, len(self._blocks))
 
     def support_sums(self, row_values: Vector, column_values: Vector) -> tuple[Vector, Vector]:
         """See `Cells`."""
@@ -168,7 +168,7 @@ class DenseCells:
                 total += row_values[rows] @ nonzero
             return total
 
-        return by_row, np.asarray(np.sum(self._workers.share(work, len(self._blocks)), axis=0))
+        return by_row, self._workers.sum(work, len(self._blocks))
 
     def edges(self, row_rate: Vector, column_rate: Vector) -> tuple[Indices, Indices]:
         """See `Cells`."""
@@ -184,14 +184,22 @@ class DenseCells:
 
     def normalized(self, log_rows: Vector, log_columns: Vector) -> Matrix:
         """See `Cells`; in the type of the values, double precision for whole numbers."""
-        kind = self._values.dtype
-        dtype = np.float32 if kind.kind == "f" and kind.itemsize <= 4 else np.float64
-        result = np.empty(self.shape, dtype)
-        for rows in self._blocks:
-            result[rows] = self.normalized_rows(rows, log_rows, log_columns)
+        result = np.empty(self.shape, self.normalized_type)
+        self.write_normalized(log_rows, log_columns, result)
         if self._mask is not None:
             return np.ma.MaskedArray(result, self._mask.copy())
         return result
+
+    @property
+    def normalized_type(self) -> Any:
+        """The type of the form's values."""
+        kind = self._values.dtype
+        return np.float32 if kind.kind == "f" and kind.itemsize <= 4 else np.float64
+
+    def write_normalized(self, log_rows: Vector, log_columns: Vector, result: Matrix) -> None:
+        """Put the form into an array, block by block."""
+        for rows in self._blocks:
+            result[rows] = self.normalized_rows(rows, log_rows, log_columns)
 
     def normalized_rows(self, rows: slice, log_rows: Vector, log_columns: Vector) -> Matrix:
         """Some rows of `normalized`, in double precision."""

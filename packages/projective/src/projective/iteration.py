@@ -95,11 +95,10 @@ class _Memory:
 def _has_grown(following: Point, point: Point) -> bool:
     """Whether a step made the objective worse, beyond rounding, and the residual too."""
     allowed = ROUNDING * (1 + abs(point.objective))
-    return (
-        not np.isfinite(following.objective)
-        or following.objective > point.objective + allowed
-        and following.residual > point.residual
-    )
+    if not np.isfinite(following.objective):
+        return True
+    worse = following.objective > point.objective + allowed
+    return worse and following.residual > point.residual
 
 
 def _shortened(step: Vector) -> Vector:

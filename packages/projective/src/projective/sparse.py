@@ -16,7 +16,6 @@ from projective.cells import (
     RowStep,
     Vector,
     Workers,
-    each,
     fits,
     safe_log,
 )
@@ -141,7 +140,7 @@ class SparseCells:
         matrix = sparse.csr_array(parts, shape=self.shape)
         return matrix @ column_values, matrix.T @ row_values
 
-    def sweep(self, log_factors: Vector, right: Vector, row_step: RowStep, single: bool) -> Vector:
+    def sweep(self, log_factors: Vector, right: Vector, row_step: RowStep, _: bool) -> Vector:
         """See `Cells`; always in double precision."""
         if not fits(log_factors, *self._range):
             return self._sweep_logarithms(log_factors, right, row_step)
@@ -154,7 +153,7 @@ class SparseCells:
                 total += block.transposed @ row_step(block.rows, block.squares @ vector, 0.0)
             return total
 
-        return factors * np.sum(self._workers.share(work, len(self._blocks)), axis=0)
+        return np.multiply(factors, self._workers.sum(work, len(self._blocks)))
 
     def _sweep_logarithms(self, log_factors: Vector, right: Vector, row_step: RowStep) -> Vector:
         """The same pass where squares would overflow or vanish: each row has its own exponent."""
@@ -171,7 +170,7 @@ class SparseCells:
                 total += block.T @ row_step(cut.rows, block @ right, offsets[cut.rows])
             return total
 
-        return np.asarray(np.sum(self._workers.share(work, len(self._blocks)), axis=0))
+        return self._workers.sum(work, len(self._blocks))
 
     def support_sums(self, row_values: Vector, column_values: Vector) -> tuple[Vector, Vector]:
         """See `Cells`."""
