@@ -241,7 +241,8 @@ def _gauged(
     parts = int(max(row_labels.max(), column_labels.max())) + 1
     of_rows = _log_mean_squares(rows, along, row_labels, parts)
     of_columns = _log_mean_squares(columns, across, column_labels, parts)
-    shift = np.where(np.isfinite(of_rows) & np.isfinite(of_columns), of_rows - of_columns, 0) / 4
+    empty = np.isneginf(of_rows) | np.isneginf(of_columns)
+    shift = (np.where(empty, 0, of_rows) - np.where(empty, 0, of_columns)) / 4
     rows = np.where(along > 0, rows - shift[row_labels], 0)
     columns = np.where(across > 0, columns + shift[column_labels], 0)
     return rows, columns

@@ -207,7 +207,8 @@ class DenseCells:
         block = divide(block, log_rows[rows, None], log_columns, self._range)
         if self._labels is not None:
             row_labels, column_labels = self._labels
-            block[row_labels[rows, None] != column_labels] = 0
+            hidden = row_labels[rows, None] != column_labels
+            block[hidden & ~np.isnan(block)] = 0
         return block
 
 

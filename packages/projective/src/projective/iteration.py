@@ -15,11 +15,15 @@ from projective.cells import Vector
 
 WINDOW = 20
 RCOND = 1e-12
-TINY = float(np.finfo(np.float64).tiny)
+# A step that has changed by less than this share has only been rounded.
+NOISE = 1e-9
+PLATEAU = 100
 # The longest step of a logarithm: a column's factor may change by e^3 at once.
 LONGEST_STEP = 6.0
 # What rounding may add to the objective, beside its size.
 ROUNDING = 1e-13
+# Below this residual a grown objective may be rounding; above, it is the truth.
+SURE = 1e-4
 
 
 def alternating(balance: Balance, tolerance: float, max_passes: int) -> Point:
@@ -78,17 +82,22 @@ class _Memory:
         self._gram[slot, :held] = self._gram[:held, slot] = products
 
     def extrapolated(self, point: Point) -> Vector:
-        """The step from a point for which the mixture of past steps leaves the least residual."""
+        """The step from a point for which the mixture of past steps leaves the least residual.
+
+        Where no past move has changed the step, the point lies on a plateau: two parts of the
+        matrix are hardly connected yet. Then the plain step goes on, many times as long.
+        """
         step = -point.log_columns
         held = min(self.differences, WINDOW)
-        if not held:
-            return step
-        changed = self._changed[:held]
-        gram = self._gram[:held, :held]
-        lengths = np.sqrt(np.maximum(np.diag(gram), TINY))
-        gram = gram / np.outer(lengths, lengths)
-        wanted = (changed @ (step * self._root)) / lengths
-        mixture = np.linalg.lstsq(gram, wanted, rcond=RCOND)[0] / lengths
+        lengths = np.sqrt(np.diag(self._gram)[:held])
+        told = np.flatnonzero(lengths > NOISE * np.linalg.norm(step * self._root))
+        if not len(told):
+            return step * (1 + PLATEAU * held)
+        lengths = lengths[told]
+        gram = self._gram[np.ix_(told, told)] / np.outer(lengths, lengths)
+        wanted = (self._changed[:held] @ (step * self._root))[told] / lengths
+        mixture = np.zeros(held)
+        mixture[told] = np.linalg.lstsq(gram, wanted, rcond=RCOND)[0] / lengths
         return np.asarray(step - mixture @ self._moved[:held])
 
 
@@ -98,7 +107,7 @@ def _has_grown(following: Point, point: Point) -> bool:
     if not np.isfinite(following.objective):
         return True
     worse = following.objective > point.objective + allowed
-    return worse and following.residual > point.residual
+    return worse and following.residual > min(point.residual, SURE)
 
 
 def _shortened(step: Vector) -> Vector:

@@ -190,7 +190,7 @@ class SparseCells:
         values = self._matrix.data.astype(np.float64)
         data = divide(values, log_rows[self._row_of_entry], log_columns, self._range)
         if self._hidden is not None:
-            data[self._hidden] = 0
+            data[self._hidden & ~self._missing] = 0
         kind = self._matrix.dtype
         if kind.kind == "f" and kind.itemsize <= 4:
             data = data.astype(np.float32)
