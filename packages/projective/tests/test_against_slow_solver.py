@@ -1,9 +1,10 @@
 """A thousand small matrices, degenerate ones among them, beside an independent solver."""
 
 import numpy as np
-import projective
 import pytest
 from slow_solver import slow_form, slow_status
+
+import projective
 
 EACH = 250
 

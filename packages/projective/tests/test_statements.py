@@ -1,16 +1,15 @@
 """The definitions and properties that the paper states, each as a test of its name."""
 
 import numpy as np
-import projective
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
+import projective
+
 MAGNITUDES = st.floats(0.1, 10)
 VALUES = st.tuples(MAGNITUDES, st.sampled_from([-1.0, 1.0])).map(lambda pair: pair[0] * pair[1])
-MATRICES = arrays(
-    np.float64, array_shapes(min_dims=2, max_dims=2, max_side=7), elements=VALUES
-)
+MATRICES = arrays(np.float64, array_shapes(min_dims=2, max_dims=2, max_side=7), elements=VALUES)
 SCALES = arrays(np.float64, 7, elements=st.floats(1e-6, 1e6))
 TIGHT = {"tolerance": 1e-12}
 
@@ -49,7 +48,6 @@ def test_factors_are_positive_and_of_equal_root_mean_square(matrix):
 
 
 @given(MATRICES, SCALES, SCALES)
-@settings(max_examples=200)
 def test_invariance_under_positive_diagonal_matrices(matrix, rows, columns):
     m, n = matrix.shape
     scaled = np.diag(rows[:m]) @ matrix @ np.diag(columns[:n])

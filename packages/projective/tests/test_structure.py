@@ -1,10 +1,11 @@
 """When the form exists, when it is a limit, when there is none, and what is said about it."""
 
 import numpy as np
-import projective
 import pytest
-from projective import structure
 from scipy import sparse
+
+import projective
+from projective import structure
 
 
 def test_limit_of_a_triangle():

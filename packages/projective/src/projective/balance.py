@@ -57,7 +57,9 @@ class Balance:
         def row_step(rows: slice, sums: Vector, offsets: Vector | float) -> Vector:
             live, observed = self._rows[rows], self._row_observed[rows]
             sums = np.where(live, sums, 1.0)
-            log_rows[rows] = np.where(live, np.log(sums / np.where(live, observed, 1)) + offsets, 0)
+            log_rows[rows] = np.where(
+                live, safe_log(sums / np.where(live, observed, 1)) + offsets, 0
+            )
             return self._row_weights[rows] * observed / sums
 
         single = not self.residuals or self.residuals[-1] > SINGLE_RESIDUAL

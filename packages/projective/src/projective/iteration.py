@@ -17,7 +17,6 @@ WINDOW = 20
 RCOND = 1e-12
 # A step that has changed by less than this share has only been rounded.
 NOISE = 1e-9
-PLATEAU = 100
 # The longest step of a logarithm: a column's factor may change by e^3 at once.
 LONGEST_STEP = 6.0
 # What rounding may add to the objective, beside its size.
@@ -39,8 +38,8 @@ def anderson(balance: Balance, tolerance: float, max_passes: int) -> Point:
     point = best = balance.at(balance.start)
     memory = _Memory(balance.column_targets)
     while best.residual > tolerance and balance.passes < max_passes:
-        following = balance.at(point.eta + _shortened(memory.extrapolated(point)))
-        if memory.differences and _has_grown(following, point):
+        following = balance.at(point.eta + memory.step_from(point))
+        if memory.moves and _has_grown(following, point):
             memory.forget()
             following = balance.at(point.eta - point.log_columns)
         memory.remember(point, following)
@@ -58,47 +57,51 @@ class _Memory:
 
     def __init__(self, weights: Vector) -> None:
         self._root = np.sqrt(weights)
-        self.differences = 0
-        self._moved = np.empty((0, len(weights)))
-        self._changed = np.empty((0, len(weights)))
-        self._gram = np.empty((WINDOW, WINDOW))
+        self.moves: list[tuple[Vector, Vector]] = []
+        self._gram = np.empty((0, 0))
+        self._longest = LONGEST_STEP
 
     def forget(self) -> None:
         """Begin anew."""
-        self.differences = 0
+        self.moves.clear()
+        self._gram = np.empty((0, 0))
+        self._longest = LONGEST_STEP
 
     def remember(self, point: Point, following: Point) -> None:
         """Take in one move; the oldest gives way."""
-        if not len(self._moved):
-            self._moved = np.empty((WINDOW, len(self._root)))
-            self._changed = np.empty_like(self._moved)
-        slot = self.differences % WINDOW
+        if len(self.moves) == WINDOW:
+            del self.moves[0]
+            self._gram = self._gram[1:, 1:]
         change = point.log_columns - following.log_columns
-        self._moved[slot] = following.eta - point.eta + change
-        self._changed[slot] = change * self._root
-        self.differences += 1
-        held = min(self.differences, WINDOW)
-        products = self._changed[:held] @ self._changed[slot]
-        self._gram[slot, :held] = self._gram[:held, slot] = products
+        self.moves.append((following.eta - point.eta + change, change * self._root))
+        self._gram = np.pad(self._gram, (0, 1))
+        self._gram[-1] = self._gram[:, -1] = self._products(self.moves[-1][1])
 
-    def extrapolated(self, point: Point) -> Vector:
-        """The step from a point for which the mixture of past steps leaves the least residual.
+    def _products(self, vector: Vector) -> Vector:
+        return np.array([changed @ vector for _, changed in self.moves])
+
+    def step_from(self, point: Point) -> Vector:
+        """The step for which the mixture of past steps leaves the least residual.
 
         Where no past move has changed the step, the point lies on a plateau: two parts of the
-        matrix are hardly connected yet. Then the plain step goes on, many times as long.
+        matrix are hardly connected yet. Then the plain step goes on, each time twice as long.
         """
         step = -point.log_columns
-        held = min(self.differences, WINDOW)
-        lengths = np.sqrt(np.diag(self._gram)[:held])
+        if not self.moves:
+            return _shortened(step, LONGEST_STEP)
+        lengths = np.sqrt(np.diag(self._gram))
         told = np.flatnonzero(lengths > NOISE * np.linalg.norm(step * self._root))
         if not len(told):
-            return step * (1 + PLATEAU * held)
+            self._longest *= 2
+            return np.asarray(step * (self._longest / np.abs(step).max()))
+        self._longest = LONGEST_STEP
         lengths = lengths[told]
         gram = self._gram[np.ix_(told, told)] / np.outer(lengths, lengths)
-        wanted = (self._changed[:held] @ (step * self._root))[told] / lengths
-        mixture = np.zeros(held)
-        mixture[told] = np.linalg.lstsq(gram, wanted, rcond=RCOND)[0] / lengths
-        return np.asarray(step - mixture @ self._moved[:held])
+        wanted = self._products(step * self._root)[told] / lengths
+        mixture = np.linalg.lstsq(gram, wanted, rcond=RCOND)[0] / lengths
+        for share, place in zip(mixture, told, strict=True):
+            step -= share * self.moves[place][0]
+        return _shortened(step, LONGEST_STEP)
 
 
 def _has_grown(following: Point, point: Point) -> bool:
@@ -110,10 +113,10 @@ def _has_grown(following: Point, point: Point) -> bool:
     return worse and following.residual > min(point.residual, SURE)
 
 
-def _shortened(step: Vector) -> Vector:
-    """A step no component of which is longer than `LONGEST_STEP`."""
+def _shortened(step: Vector, most: float) -> Vector:
+    """A step no component of which is longer than `most`."""
     longest = float(np.abs(step).max(initial=0.0))
-    return step * min(1.0, LONGEST_STEP / longest) if longest > 0 else step
+    return step * min(1.0, most / longest) if longest > 0 else step
 
 
 def newton(balance: Balance, tolerance: float, max_passes: int) -> Point:
@@ -121,7 +124,7 @@ def newton(balance: Balance, tolerance: float, max_passes: int) -> Point:
     point = balance.at(balance.start)
     while point.residual > tolerance and balance.passes < max_passes:
         limit = max_passes - balance.passes
-        direction = _shortened(_conjugate_gradients(balance, point, limit))
+        direction = _shortened(_conjugate_gradients(balance, point, limit), LONGEST_STEP)
         point = _line_search(balance, point, direction, max_passes)
     return point
 

@@ -68,7 +68,8 @@ class SparseCells:
 
     def _cut(self) -> None:
         """Cut the rows into blocks of about `BLOCK_VALUES` values."""
-        squares = self._magnitudes**2
+        with np.errstate(over="ignore"):  # then a pass does without them
+            squares = self._magnitudes**2
         indptr = self._matrix.indptr
         starts = np.arange(BLOCK_VALUES, max(1, self._matrix.nnz), BLOCK_VALUES)
         cuts = np.unique(np.r_[0, np.searchsorted(indptr, starts), self.shape[0]])
