@@ -38,9 +38,8 @@ class Balance:
         self, cells: Cells, found: Inventory, row_weights: Vector, column_weights: Vector
     ) -> None:
         self._cells = cells
-        self._row_weights = row_weights
-        self._row_observed = found.row_observed
-        self._rows = found.row_observed > 0
+        self._dead = (found.row_observed == 0).astype(np.float64)
+        self._row_observed = found.row_observed + self._dead
         self._columns = found.column_observed > 0
         self._log_weights = safe_log(column_weights)
         self._ones = np.ones(cells.shape[1])
@@ -52,18 +51,16 @@ class Balance:
 
     def at(self, eta: Vector) -> Point:
         """One pass: the row step at η, then the columns' mean squares."""
-        log_rows = np.zeros(self._cells.shape[0])
+        row_sums, log_offsets = np.empty((2, self._cells.shape[0]))
 
         def row_step(rows: slice, sums: Vector, offsets: Vector | float) -> Vector:
-            live, observed = self._rows[rows], self._row_observed[rows]
-            sums = np.where(live, sums, 1.0)
-            log_rows[rows] = np.where(
-                live, safe_log(sums / np.where(live, observed, 1)) + offsets, 0
-            )
-            return self._row_weights[rows] * observed / sums
+            row_sums[rows] = sums
+            log_offsets[rows] = offsets
+            return np.asarray(self.row_targets[rows] / (sums + self._dead[rows]))
 
         single = not self.residuals or self.residuals[-1] > SINGLE_RESIDUAL
         sums = self._cells.sweep(eta + self._log_weights, self._ones, row_step, single)
+        log_rows = safe_log((row_sums + self._dead) / self._row_observed) + log_offsets
         targets = np.where(self._columns, self.column_targets, 1.0)
         log_columns = safe_log(np.where(self._columns, sums / targets, 1.0))
         residual = float(np.abs(np.expm1(log_columns / 2)).max(initial=0.0))
@@ -80,8 +77,7 @@ class Balance:
         """One pass: the Hessian of g at a point times a direction."""
 
         def row_step(rows: slice, sums: Vector, offsets: Vector | float) -> Vector:
-            observed = np.where(self._rows[rows], self._row_observed[rows], 1)
-            scale = observed * np.exp(point.log_rows[rows] - offsets)
+            scale = self._row_observed[rows] * np.exp(point.log_rows[rows] - offsets)
             return np.asarray(self.row_targets[rows] * sums / scale**2)
 
         self.passes += 1

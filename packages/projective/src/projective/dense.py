@@ -45,19 +45,24 @@ class DenseCells:
         self._incomplete = False
         self._range = (0.0, 0.0)
         self._workers = Workers(self.threads)
-        self._block_rows = max(1, BLOCK_BYTES // (8 * max(1, self.shape[1])))
-        self._blocks = row_blocks(self.shape[0], self._block_rows)
+        self._blocks = self._cut(np.float64)
         self._buffers = threading.local()
 
     def restrict(self, row_labels: Indices, column_labels: Indices) -> None:
         """From now on see zeros where the labels differ."""
         self._labels = (row_labels, column_labels)
 
+    def _cut(self, dtype: Any) -> list[slice]:
+        """Blocks of rows that fill a buffer of a type."""
+        row_bytes = np.dtype(dtype).itemsize * self.shape[1]
+        return row_blocks(self.shape[0], max(1, BLOCK_BYTES // row_bytes))
+
     def _buffer(self, rows: slice, dtype: Any) -> Matrix:
         """This thread's room for one block."""
         whole: Matrix | None = getattr(self._buffers, "whole", None)
         if whole is None or whole.dtype != dtype:
-            whole = np.empty((self._block_rows, self.shape[1]), dtype)
+            self._buffers.whole = None  # let go of the old one first
+            whole = np.empty((self._cut(dtype)[0].stop, self.shape[1]), dtype)
             self._buffers.whole = whole
         return whole[: rows.stop - rows.start]
 
@@ -109,8 +114,11 @@ class DenseCells:
     def _magnitudes_or_nan(self, rows: slice) -> Matrix:
         """The absolute values of a block, missing cells NaN."""
         block = self._buffer(rows, np.float64)
-        block[...] = self._values[rows]
-        np.abs(block, out=block)
+        if self._values.dtype == block.dtype:
+            np.abs(self._values[rows], out=block)
+        else:
+            block[...] = self._values[rows]
+            np.abs(block, out=block)
         if self._mask is not None:
             block[self._mask[rows]] = np.nan
         if self._zeros_missing:
@@ -127,16 +135,17 @@ class DenseCells:
         dtype = np.dtype(np.float32 if single else np.float64)
         factors = np.exp(log_factors)
         vector = (factors * right).astype(dtype)
+        blocks = self._cut(dtype)
 
         def work(part: range) -> Vector:
             total = np.zeros(self.shape[1])
-            for rows in each(self._blocks, part):
+            for rows in each(blocks, part):
                 block = self._squares(rows, dtype)
                 sums = (block @ vector).astype(np.float64, copy=False)
                 total += row_step(rows, sums, 0.0).astype(dtype, copy=False) @ block
             return total
 
-        return np.multiply(factors, self._workers.sum(work, len(self._blocks)))
+        return np.multiply(factors, self._workers.sum(work, len(blocks)))
 
     def _sweep_logarithms(self, log_factors: Vector, right: Vector, row_step: RowStep) -> Vector:
         """The same pass where squares would overflow or vanish: each row has its own exponent."""

@@ -10,6 +10,8 @@ import numpy as np
 from projective.cells import Indices, Inventory, Matrix, Vector, safe_log
 from projective.errors import ProjectiveError
 
+# The square of this, times any number of cells and weights, is still a double.
+SAFE = 1e140
 INFINITE = "The matrix holds an infinite value; replace it, or mark it as missing with NaN."
 
 
@@ -58,23 +60,25 @@ class Tally:
         self._add_squares(block, row_weights, float(largest.max(initial=0.0)))
 
     def _count_support(self, block: Matrix, rows: slice, by_row: RowTally) -> None:
-        if block.all():
+        smallest = block.min()
+        if smallest > 0:
             by_row.support[rows] = block.shape[1]
             self.support += len(block)
-            self.smallest = min(self.smallest, float(block.min(initial=np.inf)))
         else:
             nonzero = block > 0
             by_row.support[rows] = np.count_nonzero(nonzero, axis=1)
             self.support += np.count_nonzero(nonzero, axis=0)
             smallest = block.min(initial=np.inf, where=nonzero)
-            self.smallest = min(self.smallest, float(smallest))
+        self.smallest = min(self.smallest, float(smallest))
 
     def _add_squares(self, block: Matrix, row_weights: Vector, largest: float) -> None:
         if largest == 0:
             return
-        np.divide(block, largest, out=block)
+        unit = 1.0 if 1 / SAFE < largest < SAFE else largest
+        if unit != 1:
+            np.divide(block, unit, out=block)
         np.multiply(block, block, out=block)
-        log_sum = np.log(row_weights @ (block @ self._weights)) + 2 * np.log(largest)
+        log_sum = np.log(row_weights @ (block @ self._weights)) + 2 * np.log(unit)
         self.log_square_sum = float(np.logaddexp(self.log_square_sum, log_sum))
 
 
