@@ -133,6 +133,12 @@ def test_what_is_wrong_is_said_before_anything_is_written(table, tmp_path, capsy
     assert "cannot be read" in refused(capsys, broken)
 
 
+def test_a_format_without_its_library_names_the_extra(table, tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    error = refused(capsys, table, "--out", tmp_path / "form.parquet")
+    assert 'pip install "projective[parquet]"' in error
+
+
 def test_no_form_is_an_error_that_leaves_the_old_result(table, tmp_path, capsys):
     table.write_text("1,1,0\n1,2,0\n0,0,0\n")
     out = tmp_path / "form.csv"

@@ -19,6 +19,7 @@ from projective.decomposition import Decomposition
 from projective.errors import ProjectiveError
 from projective.inputs import open_npy
 
+EXTRAS = {".parquet": ("pyarrow", "parquet"), ".h5ad": ("anndata", "h5ad")}
 MISSING = frozenset(["", "na", "n/a", "nan", "null", "none", "?"])
 
 
@@ -61,6 +62,8 @@ def write(path: Path, table: Table, decomposition: Decomposition) -> None:
 def check_writable(path: Path, *, factors: bool = False) -> None:
     """Find out before the work whether its result can be written."""
     _by_ending(path, {".csv": None} if factors else WRITERS, "written")
+    if path.suffix.lower() in EXTRAS:
+        _needed(*EXTRAS[path.suffix.lower()])
     if not path.parent.is_dir():
         raise ProjectiveError(f"There is no folder {path.parent} to write {path.name} into.")
 
