@@ -1,5 +1,9 @@
 """Whatever a matrix is stored as, its decomposition is the same; what is no matrix is refused."""
 
+import pickle
+import threading
+import tracemalloc
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -19,9 +23,11 @@ def matrix():
 
 
 def assert_same(found, expected):
-    form = found.normalized
-    form = form.toarray() if sparse.issparse(form) else form
-    np.testing.assert_allclose(form, expected.normalized, rtol=0, atol=1e-10)
+    form, wanted = (
+        each.normalized.toarray() if sparse.issparse(each.normalized) else each.normalized
+        for each in (found, expected)
+    )
+    np.testing.assert_allclose(form, wanted, rtol=0, atol=1e-10)
     np.testing.assert_allclose(found.row_factors, expected.row_factors, rtol=1e-9)
     np.testing.assert_allclose(found.column_factors, expected.column_factors, rtol=1e-9)
     np.testing.assert_allclose(found.scale, expected.scale, rtol=1e-12)
@@ -114,8 +120,6 @@ def test_threads_and_blocks_change_nothing(matrix, monkeypatch, threads, missing
 
 
 def test_a_mapped_file_needs_little_memory(tmp_path):
-    import tracemalloc
-
     path, form_path = tmp_path / "large.npy", tmp_path / "form.npy"
     shape = (6_000, 6_000)
     mapped = np.lib.format.open_memmap(path, "w+", np.float32, shape)
@@ -206,3 +210,12 @@ def test_a_cut_iteration_is_said():
         found = projective.decompose(matrix, max_passes=3)
     assert not found.convergence.converged
     assert len(found.convergence.residuals) == found.convergence.passes == 3
+
+
+@pytest.mark.parametrize("layout", [np.asarray, sparse.csr_array])
+def test_results_can_be_pickled_and_hold_no_threads(layout):
+    matrix = layout(np.random.default_rng(7).standard_normal((700, 600)))
+    before = threading.active_count()
+    found = projective.decompose(matrix, threads=3)
+    assert threading.active_count() == before
+    assert_same(pickle.loads(pickle.dumps(found)), projective.decompose(matrix, threads=3))

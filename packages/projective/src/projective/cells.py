@@ -1,4 +1,4 @@
-"""What the rest of the package knows of a matrix: four questions, whatever it is stored as.
+"""What the rest of the package knows of a matrix: a few questions, whatever it is stored as.
 
 A matrix is read in blocks of rows, each small enough for the processor's cache, by several threads
 at once (NumPy lets go of Python's lock within a block). `DenseCells` and `SparseCells` answer the
@@ -77,6 +77,9 @@ class Cells(Protocol):
     def restrict(self, row_labels: Indices, column_labels: Indices) -> None:
         """From now on see zeros where the labels differ."""
 
+    def release(self) -> None:
+        """Let the threads go: no more passes will come."""
+
     def normalized(self, log_rows: Vector, log_columns: Vector) -> Any:
         """The matrix with rows and columns divided by the exponentials of the logarithms."""
 
@@ -102,6 +105,12 @@ class Workers:
     def __init__(self, threads: int) -> None:
         self._threads = threads
         self._pool = ThreadPoolExecutor(threads) if threads > 1 else None
+
+    def close(self) -> None:
+        """Let the threads go; what is shared later is done by the caller alone."""
+        if self._pool is not None:
+            self._pool.shutdown()
+            self._pool = None
 
     def share(self, work: Callable[[range], Part], items: int) -> list[Part]:
         """`work` on the ranges into which `items` are cut, in the order of the ranges."""

@@ -195,6 +195,7 @@ def decompose(
         record = _record(method, balance, point, tolerance)
         used = along * (found.row_support > 0), across * (found.column_support > 0)
         logs = _gauged(point, log_scale, structure, *used)
+    cells.release()
     if opened.transposed:
         structure = structure.transposed()
         logs = logs and logs[::-1]

@@ -5,7 +5,6 @@ both its row sums and its share of the column sums from there (two products with
 buffer's size and the number of threads are all the memory it needs, whatever the matrix's size.
 """
 
-import threading
 from typing import Any
 
 import numpy as np
@@ -46,7 +45,6 @@ class DenseCells:
         self._range = (0.0, 0.0)
         self._workers = Workers(self.threads)
         self._blocks = self._cut(np.float64)
-        self._buffers = threading.local()
 
     def restrict(self, row_labels: Indices, column_labels: Indices) -> None:
         """From now on see zeros where the labels differ."""
@@ -57,14 +55,13 @@ class DenseCells:
         row_bytes = np.dtype(dtype).itemsize * self.shape[1]
         return row_blocks(self.shape[0], max(1, BLOCK_BYTES // row_bytes))
 
-    def _buffer(self, rows: slice, dtype: Any) -> Matrix:
-        """This thread's room for one block."""
-        whole: Matrix | None = getattr(self._buffers, "whole", None)
-        if whole is None or whole.dtype != dtype:
-            self._buffers.whole = None  # let go of the old one first
-            whole = np.empty((self._cut(dtype)[0].stop, self.shape[1]), dtype)
-            self._buffers.whole = whole
-        return whole[: rows.stop - rows.start]
+    def _room(self, dtype: Any = np.float64) -> Matrix:
+        """Room for one block; every thread has its own for the length of a pass."""
+        return np.empty((self._cut(dtype)[0].stop, self.shape[1]), dtype)
+
+    def release(self) -> None:
+        """See `Cells`."""
+        self._workers.close()
 
     def _hide(self, rows: slice, block: Matrix) -> None:
         """Put 0 where cells are missing or forbidden; what is hidden adds nothing to a sum."""
@@ -76,11 +73,11 @@ class DenseCells:
             row_labels, column_labels = self._labels
             block[row_labels[rows, None] != column_labels] = 0
 
-    def _squares(self, rows: slice, dtype: Any) -> Matrix:
+    def _squares(self, rows: slice, room: Matrix) -> Matrix:
         """The squares of a block, hidden cells 0."""
-        block = self._buffer(rows, dtype)
         source = self._values[rows]
-        if source.dtype == dtype:
+        block = room[: len(source)]
+        if source.dtype == block.dtype:
             np.multiply(source, source, out=block)
         else:  # casting first is faster than a product that casts
             block[...] = source
@@ -88,11 +85,18 @@ class DenseCells:
         self._hide(rows, block)
         return block
 
-    def _magnitudes(self, rows: slice) -> Matrix:
+    def _absolute(self, rows: slice, room: Matrix) -> Matrix:
+        """The absolute values of a block, in double precision."""
+        source = self._values[rows]
+        block = room[: len(source)]
+        if source.dtype == block.dtype:
+            return np.asarray(np.abs(source, out=block))
+        block[...] = source
+        return np.asarray(np.abs(block, out=block))
+
+    def _magnitudes(self, rows: slice, room: Matrix) -> Matrix:
         """The absolute values of a block, hidden cells 0."""
-        block = self._buffer(rows, np.float64)
-        block[...] = self._values[rows]
-        np.abs(block, out=block)
+        block = self._absolute(rows, room)
         self._hide(rows, block)
         return block
 
@@ -101,9 +105,9 @@ class DenseCells:
         by_row = RowTally(self.shape[0])
 
         def work(part: range) -> Tally:
-            tally = Tally(column_weights)
+            tally, room = Tally(column_weights), self._room()
             for rows in each(self._blocks, part):
-                tally.add(self._magnitudes_or_nan(rows), row_weights[rows], rows, by_row)
+                tally.add(self._magnitudes_or_nan(rows, room), row_weights[rows], rows, by_row)
             return tally
 
         found = combine(self._workers.share(work, len(self._blocks)), by_row)
@@ -111,14 +115,9 @@ class DenseCells:
         self._range = (found.log_smallest, found.log_largest)
         return found
 
-    def _magnitudes_or_nan(self, rows: slice) -> Matrix:
+    def _magnitudes_or_nan(self, rows: slice, room: Matrix) -> Matrix:
         """The absolute values of a block, missing cells NaN."""
-        block = self._buffer(rows, np.float64)
-        if self._values.dtype == block.dtype:
-            np.abs(self._values[rows], out=block)
-        else:
-            block[...] = self._values[rows]
-            np.abs(block, out=block)
+        block = self._absolute(rows, room)
         if self._mask is not None:
             block[self._mask[rows]] = np.nan
         if self._zeros_missing:
@@ -138,9 +137,9 @@ class DenseCells:
         blocks = self._cut(dtype)
 
         def work(part: range) -> Vector:
-            total = np.zeros(self.shape[1])
+            total, room = np.zeros(self.shape[1]), self._room(dtype)
             for rows in each(blocks, part):
-                block = self._squares(rows, dtype)
+                block = self._squares(rows, room)
                 sums = (block @ vector).astype(np.float64, copy=False)
                 total += row_step(rows, sums, 0.0).astype(dtype, copy=False) @ block
             return total
@@ -151,9 +150,9 @@ class DenseCells:
         """The same pass where squares would overflow or vanish: each row has its own exponent."""
 
         def work(part: range) -> Vector:
-            total = np.zeros(self.shape[1])
+            total, room = np.zeros(self.shape[1]), self._room()
             for rows in each(self._blocks, part):
-                block = safe_log(self._magnitudes(rows))
+                block = safe_log(self._magnitudes(rows, room))
                 block *= 2
                 block += log_factors
                 offsets = block.max(axis=1)
@@ -170,9 +169,9 @@ class DenseCells:
         by_row = np.empty(self.shape[0])
 
         def work(part: range) -> Vector:
-            total = np.zeros(self.shape[1])
+            total, room = np.zeros(self.shape[1]), self._room()
             for rows in each(self._blocks, part):
-                nonzero = (self._magnitudes(rows) > 0).astype(np.float64)
+                nonzero = (self._magnitudes(rows, room) > 0).astype(np.float64)
                 by_row[rows] = nonzero @ column_values
                 total += row_values[rows] @ nonzero
             return total
@@ -183,8 +182,9 @@ class DenseCells:
         """See `Cells`."""
         generator = np.random.default_rng(0)
         found = [(np.empty(0, np.intp), np.empty(0, np.intp))]
+        room = self._room()
         for rows in self._blocks:
-            row, column = np.nonzero(self._magnitudes(rows))
+            row, column = np.nonzero(self._magnitudes(rows, room))
             row += rows.start
             rate = np.maximum(row_rate[row], column_rate[column])
             kept = generator.random(len(rate)) < rate

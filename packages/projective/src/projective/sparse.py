@@ -60,6 +60,10 @@ class SparseCells:
         self._magnitudes[self._hidden] = 0
         self._cut()
 
+    def release(self) -> None:
+        """See `Cells`."""
+        self._workers.close()
+
     def _with(self, data: Any, rows: slice, entries: slice) -> Any:
         """Some rows of the pattern with other values, sharing the memory of the columns."""
         indptr = self._matrix.indptr[rows.start : rows.stop + 1]
