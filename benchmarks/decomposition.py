@@ -93,7 +93,7 @@ class PassTimes:
         opened = open_cells(matrix, zeros_missing=False, threads=None)
         ones = [np.ones(length) for length in opened.cells.shape]
         self._inventory = lambda: opened.cells.inventory(*ones)
-        self._balance = Balance(opened.cells, self._inventory(), *ones)
+        self._balance = Balance(opened.cells, self._inventory(), *ones, 1e-6)
 
     def first(self) -> object:
         return self._inventory()

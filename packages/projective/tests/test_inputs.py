@@ -108,6 +108,15 @@ def test_single_precision_in_and_out():
     np.testing.assert_allclose(found.row_factors, expected.row_factors, rtol=1e-11)
 
 
+def test_single_precision_does_not_have_the_last_word():
+    """Even where it would call a rank-one matrix done at once."""
+    rng = np.random.default_rng(8)
+    matrix = np.outer(rng.random(300) + 0.5, rng.random(200) + 0.5).astype(np.float32)
+    expected = projective.decompose(matrix.astype(float), tolerance=1e-3)
+    found = projective.decompose(matrix, tolerance=1e-3)
+    np.testing.assert_allclose(found.row_factors, expected.row_factors, rtol=1e-12)
+
+
 @pytest.mark.parametrize("threads", [1, 3])
 @pytest.mark.parametrize("missing", [False, True])
 def test_threads_and_blocks_change_nothing(matrix, monkeypatch, threads, missing):

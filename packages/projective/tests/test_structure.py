@@ -82,6 +82,11 @@ def test_factors_are_gauged_in_each_connected_part():
         np.testing.assert_allclose(np.mean(rows**2), np.mean(columns**2), rtol=1e-12)
 
 
+def test_parts_of_very_different_size_are_gauged_too():
+    found = projective.decompose(np.diag([1e200, 1.0, 1e-200]))
+    np.testing.assert_allclose(found.log_row_factors, found.log_column_factors, rtol=1e-12)
+
+
 def pattern(rng, m, n, density):
     matrix = (rng.random((m, n)) < density) * rng.standard_normal((m, n))
     places = np.arange(max(m, n))

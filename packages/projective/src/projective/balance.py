@@ -35,9 +35,15 @@ class Balance:
     """The function g of a matrix; counts its passes and keeps the residual after each."""
 
     def __init__(
-        self, cells: Cells, found: Inventory, row_weights: Vector, column_weights: Vector
+        self,
+        cells: Cells,
+        found: Inventory,
+        row_weights: Vector,
+        column_weights: Vector,
+        tolerance: float,
     ) -> None:
         self._cells = cells
+        self._tolerance = tolerance
         self._dead = (found.row_observed == 0).astype(np.float64)
         self._row_observed = found.row_observed + self._dead
         self._columns = found.column_observed > 0
@@ -50,7 +56,17 @@ class Balance:
         self.passes = 0
 
     def at(self, eta: Vector) -> Point:
-        """One pass: the row step at η, then the columns' mean squares."""
+        """One pass: the row step at η, then the columns' mean squares.
+
+        Single precision serves far from the solution; it does not have the last word.
+        """
+        single = not self.residuals or self.residuals[-1] > SINGLE_RESIDUAL
+        point = self._pass(eta, single)
+        if single and self._cells.has_single and point.residual <= self._tolerance:
+            return self._pass(eta, False)
+        return point
+
+    def _pass(self, eta: Vector, single: bool) -> Point:
         row_sums, log_offsets = np.empty((2, self._cells.shape[0]))
 
         def row_step(rows: slice, sums: Vector, offsets: Vector | float) -> Vector:
@@ -58,7 +74,6 @@ class Balance:
             log_offsets[rows] = offsets
             return np.asarray(self.row_targets[rows] / (sums + self._dead[rows]))
 
-        single = not self.residuals or self.residuals[-1] > SINGLE_RESIDUAL
         sums = self._cells.sweep(eta + self._log_weights, self._ones, row_step, single)
         log_rows = safe_log((row_sums + self._dead) / self._row_observed) + log_offsets
         targets = np.where(self._columns, self.column_targets, 1.0)

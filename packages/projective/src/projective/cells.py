@@ -10,7 +10,7 @@ where some non-zeros must vanish: only cells whose labels agree are seen.
 """
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
@@ -55,7 +55,7 @@ class Cells(Protocol):
     """A matrix of m rows and n columns, seen through the questions that a decomposition asks."""
 
     shape: tuple[int, int]
-    threads: int
+    has_single: bool  # whether a pass may be in single precision
 
     def inventory(self, row_weights: Vector, column_weights: Vector) -> Inventory:
         """Look at every cell once; NaN is missing, an infinite value is an error."""
@@ -128,11 +128,6 @@ class Workers:
 def row_blocks(rows: int, size: int) -> list[slice]:
     """Slices of at most `size` rows that cover `rows`."""
     return [slice(start, min(start + size, rows)) for start in range(0, rows, size)]
-
-
-def each(blocks: list[slice], part: range) -> Iterator[slice]:
-    """The blocks of one thread's part."""
-    return iter(blocks[part.start : part.stop])
 
 
 def safe_log(values: Any) -> Vector:

@@ -190,7 +190,7 @@ def decompose(
             assert structure.row_labels is not None
             assert structure.column_labels is not None
             cells.restrict(structure.row_labels, structure.column_labels)
-        balance = Balance(cells, found, along, across)
+        balance = Balance(cells, found, along, across, tolerance)
         point = METHODS[method](balance, tolerance, max_passes)
         record = _record(method, balance, point, tolerance)
         used = along * (found.row_support > 0), across * (found.column_support > 0)
@@ -253,8 +253,9 @@ def _log_mean_squares(logs: Vector, weights: Vector, labels: Indices, parts: int
     """For each part the logarithm of the weighted mean of exp(2 logs); -inf for an empty part."""
     used = weights > 0
     logs, weights, labels = logs[used], weights[used], labels[used]
-    top = np.zeros(parts)
+    top = np.full(parts, -np.inf)
     np.maximum.at(top, labels, logs)
+    top[np.isneginf(top)] = 0
     sums = np.bincount(labels, weights * np.exp(2 * (logs - top[labels])), minlength=parts)
     whole = np.bincount(labels, weights, minlength=parts)
     return np.asarray(safe_log(sums / np.where(whole > 0, whole, 1)) + 2 * top)

@@ -17,7 +17,6 @@ from projective.cells import (
     RowStep,
     Vector,
     Workers,
-    each,
     fits,
     row_blocks,
     safe_log,
@@ -37,6 +36,7 @@ class DenseCells:
     ) -> None:
         self.shape = (values.shape[0], values.shape[1])
         self.threads = threads if values.nbytes > SMALL_BYTES else 1
+        self.has_single = values.dtype.kind == "f" and values.dtype.itemsize <= 4
         self._values = values
         self._mask = mask
         self._zeros_missing = zeros_missing
@@ -106,7 +106,7 @@ class DenseCells:
 
         def work(part: range) -> Tally:
             tally, room = Tally(column_weights), self._room()
-            for rows in each(self._blocks, part):
+            for rows in self._blocks[part.start : part.stop]:
                 tally.add(self._magnitudes_or_nan(rows, room), row_weights[rows], rows, by_row)
             return tally
 
@@ -128,9 +128,7 @@ class DenseCells:
         """See `Cells`."""
         if not fits(log_factors, *self._range):
             return self._sweep_logarithms(log_factors, right, row_step)
-        if self._values.dtype.itemsize > 4 or self._values.dtype.kind != "f":
-            single = False
-        single = single and fits(log_factors, *self._range, single=True)
+        single = single and self.has_single and fits(log_factors, *self._range, single=True)
         dtype = np.dtype(np.float32 if single else np.float64)
         factors = np.exp(log_factors)
         vector = (factors * right).astype(dtype)
@@ -138,7 +136,7 @@ class DenseCells:
 
         def work(part: range) -> Vector:
             total, room = np.zeros(self.shape[1]), self._room(dtype)
-            for rows in each(blocks, part):
+            for rows in blocks[part.start : part.stop]:
                 block = self._squares(rows, room)
                 sums = (block @ vector).astype(np.float64, copy=False)
                 total += row_step(rows, sums, 0.0).astype(dtype, copy=False) @ block
@@ -151,7 +149,7 @@ class DenseCells:
 
         def work(part: range) -> Vector:
             total, room = np.zeros(self.shape[1]), self._room()
-            for rows in each(self._blocks, part):
+            for rows in self._blocks[part.start : part.stop]:
                 block = safe_log(self._magnitudes(rows, room))
                 block *= 2
                 block += log_factors
@@ -170,7 +168,7 @@ class DenseCells:
 
         def work(part: range) -> Vector:
             total, room = np.zeros(self.shape[1]), self._room()
-            for rows in each(self._blocks, part):
+            for rows in self._blocks[part.start : part.stop]:
                 nonzero = (self._magnitudes(rows, room) > 0).astype(np.float64)
                 by_row[rows] = nonzero @ column_values
                 total += row_values[rows] @ nonzero
@@ -181,15 +179,15 @@ class DenseCells:
     def edges(self, row_rate: Vector, column_rate: Vector) -> tuple[Indices, Indices]:
         """See `Cells`."""
         generator = np.random.default_rng(0)
-        found = [(np.empty(0, np.intp), np.empty(0, np.intp))]
-        room = self._room()
+        rows_found, columns_found, room = [], [], self._room()
         for rows in self._blocks:
             row, column = np.nonzero(self._magnitudes(rows, room))
             row += rows.start
             rate = np.maximum(row_rate[row], column_rate[column])
             kept = generator.random(len(rate)) < rate
-            found.append((row[kept], column[kept]))
-        return tuple(np.concatenate(side) for side in zip(*found, strict=True))  # type: ignore[return-value]
+            rows_found.append(row[kept])
+            columns_found.append(column[kept])
+        return np.concatenate(rows_found), np.concatenate(columns_found)
 
     def normalized(self, log_rows: Vector, log_columns: Vector) -> Matrix:
         """See `Cells`; in the type of the values, double precision for whole numbers."""
@@ -202,8 +200,7 @@ class DenseCells:
     @property
     def normalized_type(self) -> Any:
         """The type of the form's values."""
-        kind = self._values.dtype
-        return np.float32 if kind.kind == "f" and kind.itemsize <= 4 else np.float64
+        return np.float32 if self.has_single else np.float64
 
     def write_normalized(self, log_rows: Vector, log_columns: Vector, result: Matrix) -> None:
         """Put the form into an array, block by block."""

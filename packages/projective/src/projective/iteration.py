@@ -41,6 +41,8 @@ def anderson(balance: Balance, tolerance: float, max_passes: int) -> Point:
         following = balance.at(point.eta + memory.step_from(point))
         if memory.moves and _has_grown(following, point):
             memory.forget()
+            if balance.passes == max_passes:
+                break
             following = balance.at(point.eta - point.log_columns)
         memory.remember(point, following)
         point = following

@@ -43,6 +43,7 @@ class SparseCells:
         self.shape = (matrix.shape[0], matrix.shape[1])
         self.threads = threads if matrix.nnz > 4 * BLOCK_VALUES else 1
         self._matrix = matrix
+        self.has_single = False
         self._zeros_missing = zeros_missing
         self._magnitudes = np.abs(matrix.data.astype(np.float64))
         self._missing = np.isnan(self._magnitudes)
