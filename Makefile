@@ -3,6 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 PACKAGE := packages/motet
+PROJECTIVE := packages/projective
 NATIVE := $(shell find $(PACKAGE)/native $(PACKAGE)/CMakeLists.txt -type f 2>/dev/null)
 FORMATTED := $(filter %.cpp %.hpp,$(NATIVE)) $(wildcard $(PACKAGE)/tests/native/*.cpp)
 INSTALL := $(BIN)/pip install --quiet --constraint constraints.txt
@@ -14,8 +15,9 @@ INSTALL_MOTET := $(INSTALL) --no-build-isolation --editable
 chat: .venv/motet
 	@$(BIN)/motet chat
 
-test: .venv/development
+test: .venv/development .venv/projective
 	$(BIN)/pytest $(PACKAGE)
+	$(BIN)/pytest $(PROJECTIVE)
 
 lint: .venv/lint
 	$(BIN)/ruff check .
@@ -28,10 +30,11 @@ format: .venv/lint
 	$(BIN)/ruff format .
 	$(BIN)/clang-format -i $(FORMATTED)
 
-bench: .venv/development
+bench: .venv/development .venv/projective
 	$(BIN)/python benchmarks/tokenizer.py
 	$(BIN)/python benchmarks/engine.py
 	$(BIN)/python benchmarks/precision.py
+	$(BIN)/python benchmarks/decomposition.py
 
 # Kernels on every instruction set here and the engine's tests under AddressSanitizer and
 # UndefinedBehaviorSanitizer, the thread pool under ThreadSanitizer. Without site-packages' start-up
@@ -87,6 +90,11 @@ clean:
 	@$(INSTALL_MOTET) "$(PACKAGE)[train,test]"
 	@touch $@
 
-.venv/lint: .venv/development
+.venv/projective: .venv/bin/pip $(PROJECTIVE)/pyproject.toml constraints.txt
+	@echo "Installing projective and what its tests need"
+	@$(INSTALL) --editable "$(PROJECTIVE)[test]"
+	@touch $@
+
+.venv/lint: .venv/development .venv/projective
 	@$(INSTALL_MOTET) "$(PACKAGE)[lint]"
 	@touch $@

@@ -4,11 +4,13 @@
 GGUF, and vouches for every tensor's name, dtype and shape; `write_checkpoint` writes the Hugging
 Face layout and `motet.checkpoint.gguf.write_gguf` GGUF, completely or not at all. No conversion is
 ever needed: blocks and bfloat16 patterns are handed on as they lie in the files. Nothing here
-computes with weights, except for the definition of the number formats.
+computes with weights, except for the definition of the number formats, and for models whose experts
+fine-tuning wants, or has left, in bfloat16 (`dequantize_checkpoint`, `requantize_checkpoint`).
 """
 
 from motet.checkpoint.bf16 import from_bf16, to_bf16
 from motet.checkpoint.config import ModelConfig
+from motet.checkpoint.dequantized import dequantize_checkpoint, requantize_checkpoint
 from motet.checkpoint.errors import CheckpointError
 from motet.checkpoint.mxfp4 import dequantize, quantize
 from motet.checkpoint.opening import open_checkpoint
@@ -24,9 +26,11 @@ __all__ = [
     "TensorSpec",
     "TensorStream",
     "dequantize",
+    "dequantize_checkpoint",
     "from_bf16",
     "open_checkpoint",
     "quantize",
+    "requantize_checkpoint",
     "to_bf16",
     "write_checkpoint",
 ]

@@ -3,6 +3,9 @@
 The Hugging Face layout is the house's own: every tensor is known by its name there. The original
 layout holds the same bytes under other names with query, key and value rows fused into one matrix;
 `ORIGINAL` sources say where in it each Hugging Face tensor lies.
+
+Fine-tuning works on the Hugging Face layout with its experts in bfloat16, each expert matrix one
+tensor. It is transposed: rows are inputs there, while MXFP4 has its blocks along the inputs.
 """
 
 from collections.abc import Iterator
@@ -14,6 +17,7 @@ from motet.checkpoint.mxfp4 import BLOCK
 from motet.checkpoint.tensors import TensorSpec
 
 Layout: TypeAlias = Literal["huggingface", "original", "gguf"]
+ExpertDtype: TypeAlias = Literal["MXFP4", "BF16"]
 
 
 @dataclass(frozen=True)
@@ -30,14 +34,20 @@ def _matrix_with_bias(name: str, rows: int, columns: int) -> Iterator[TensorSpec
     yield TensorSpec(f"{name}.bias", "BF16", (rows,))
 
 
-def _expert_matrix(name: str, experts: int, rows: int, columns: int) -> Iterator[TensorSpec]:
-    blocks = columns // BLOCK
-    yield TensorSpec(f"{name}_blocks", "U8", (experts, rows, blocks, BLOCK // 2))
-    yield TensorSpec(f"{name}_scales", "U8", (experts, rows, blocks))
+def _expert_matrix(
+    name: str, experts: int, rows: int, columns: int, dtype: ExpertDtype
+) -> Iterator[TensorSpec]:
+    """A matrix of `rows` outputs and `columns` inputs for each expert, and its bias."""
+    if dtype == "BF16":
+        yield TensorSpec(name, "BF16", (experts, columns, rows))
+    else:
+        blocks = columns // BLOCK
+        yield TensorSpec(f"{name}_blocks", "U8", (experts, rows, blocks, BLOCK // 2))
+        yield TensorSpec(f"{name}_scales", "U8", (experts, rows, blocks))
     yield TensorSpec(f"{name}_bias", "BF16", (experts, rows))
 
 
-def _layer(config: ModelConfig, layer: str) -> Iterator[TensorSpec]:
+def _layer(config: ModelConfig, layer: str, dtype: ExpertDtype) -> Iterator[TensorSpec]:
     hidden, experts = config.hidden_size, config.experts
     yield TensorSpec(f"{layer}.input_layernorm.weight", "BF16", (hidden,))
     yield from _matrix_with_bias(f"{layer}.self_attn.q_proj", config.query_width, hidden)
@@ -47,17 +57,17 @@ def _layer(config: ModelConfig, layer: str) -> Iterator[TensorSpec]:
     yield TensorSpec(f"{layer}.self_attn.sinks", "BF16", (config.attention_heads,))
     yield TensorSpec(f"{layer}.post_attention_layernorm.weight", "BF16", (hidden,))
     yield from _matrix_with_bias(f"{layer}.mlp.router", experts, hidden)
-    inner = config.intermediate_size
-    yield from _expert_matrix(f"{layer}.mlp.experts.gate_up_proj", experts, 2 * inner, hidden)
-    yield from _expert_matrix(f"{layer}.mlp.experts.down_proj", experts, hidden, inner)
+    inner, prefix = config.intermediate_size, f"{layer}.mlp.experts"
+    yield from _expert_matrix(f"{prefix}.gate_up_proj", experts, 2 * inner, hidden, dtype)
+    yield from _expert_matrix(f"{prefix}.down_proj", experts, hidden, inner, dtype)
 
 
-def tensor_specs(config: ModelConfig) -> Iterator[TensorSpec]:
+def tensor_specs(config: ModelConfig, expert_dtype: ExpertDtype = "MXFP4") -> Iterator[TensorSpec]:
     """Every tensor of a model in the Hugging Face layout, in the order of the forward pass."""
     table = (config.vocabulary_size, config.hidden_size)
     yield TensorSpec("model.embed_tokens.weight", "BF16", table)
     for index in range(config.layers):
-        yield from _layer(config, f"model.layers.{index}")
+        yield from _layer(config, f"model.layers.{index}", expert_dtype)
     yield TensorSpec("model.norm.weight", "BF16", (config.hidden_size,))
     yield TensorSpec("lm_head.weight", "BF16", table)
 

@@ -36,9 +36,13 @@ def open_checkpoint(path: Path | str) -> Checkpoint:
     if file := _gguf_at(path):
         return open_gguf(file)
     folder = find_model(path)
+    return open_folder(folder, tensor_sources(folder.config, folder.layout))
+
+
+def open_folder(folder: ModelFolder, sources: list[Source]) -> Checkpoint:
+    """Open a folder of safetensors that consists of the stored tensors of `sources`."""
     with system_errors("read", folder.path):
         files = _open_files(folder.weights)
-        sources = tensor_sources(folder.config, folder.layout)
         stored = _validated(folder, files, sources)
         tensors = [_tensor(stored[source.stored.name], source) for source in sources]
         return Checkpoint(
@@ -190,8 +194,11 @@ def _missing(folder: ModelFolder, name: str, found: Mapping[str, object]) -> Che
     if unquantised in found:  # never `name` itself, which is missing
         return CheckpointError(
             f"{folder.weights}: the experts are not MXFP4: there is a tensor {shown(unquantised)}"
-            f" instead of {shown(name)}; quantise the model first, or use the released one"
+            f" instead of {shown(name)}; quantise the model first"
+            " (motet.checkpoint.requantize_checkpoint), or use the released one"
         )
+    if f"{name}_blocks" in found:
+        return CheckpointError(f"{folder.weights}: the experts are MXFP4 already; use it as it is")
     return CheckpointError(
         f"{folder.weights}: tensor {shown(name)} is missing: the download is incomplete,"
         " or config and weights do not belong together"

@@ -1,5 +1,7 @@
 """Writing a checkpoint in the Hugging Face layout: MXFP4 experts, bfloat16 for the rest.
 
+Experts may be bfloat16 as well (`motet.checkpoint.dequantized`).
+
 The config says what every tensor is, so the headers, the shards and the place of each tensor are
 settled before the first one arrives: tensors stream in one at a time and in any order, large ones
 in pieces, and the space is reserved at once, so that a full disk is noticed at the start and not
@@ -17,7 +19,7 @@ from motet.checkpoint.atomic import new_folder
 from motet.checkpoint.config import ModelConfig
 from motet.checkpoint.errors import CheckpointError, system_errors
 from motet.checkpoint.keys import shown
-from motet.checkpoint.layout import tensor_specs
+from motet.checkpoint.layout import ExpertDtype, tensor_specs
 from motet.checkpoint.opening import CONFIG_FILE, INDEX_FILE
 from motet.checkpoint.shards import ShardWriter, plan_shards
 from motet.checkpoint.tensors import Tensor, TensorSpec, TensorStream
@@ -35,6 +37,7 @@ def write_checkpoint(
     *,
     shard_bytes: int = SHARD_BYTES,
     replace: bool = False,
+    expert_dtype: ExpertDtype = "MXFP4",
     written: Callable[[int], object] = lambda _: None,
 ) -> None:
     """Write a model folder, completely or not at all.
@@ -43,17 +46,20 @@ def write_checkpoint(
     `vocabulary`: a cut vocabulary is written beside the weights; without one the model has the
     full vocabulary if its size says so, and otherwise none that anybody knows of. `shard_bytes`:
     the most tensor bytes in one file, as far as single tensors allow. `replace`: take the place of
-    an existing model. `written`: told of the bytes of every piece written. Raises CheckpointError
-    for tensors or a vocabulary that do not fit the config, for a folder that may not be written,
-    and for a full disk.
+    an existing model. `expert_dtype`: what the experts' matrices are given in. `written`: told of
+    the bytes of every piece written. Raises CheckpointError for tensors or a vocabulary that do not
+    fit the config, for a folder that may not be written, and for a full disk.
     """
     path = Path(path)
     vocabulary = _known_vocabulary(path, config, vocabulary)
-    shards = plan_shards(tensor_specs(config), shard_bytes)
+    shards = plan_shards(tensor_specs(config, expert_dtype), shard_bytes)
     with new_folder(path, replace=replace, mark=CONFIG_FILE) as folder, ExitStack() as stack:
         writers: dict[str, ShardWriter] = {}
         with system_errors("write", path):
-            for name, values in _documents(config, vocabulary, shards).items():
+            documents = _documents(config, vocabulary, shards)
+            if expert_dtype == "BF16":
+                del documents[CONFIG_FILE]["quantization_config"]
+            for name, values in documents.items():
                 _write_json(folder / name, values)
             for name, specs in shards.items():
                 writer = stack.enter_context(closing(ShardWriter(folder / name, specs)))
