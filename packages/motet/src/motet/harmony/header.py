@@ -106,10 +106,12 @@ class Known:
             or _PUNCTUATION.fullmatch(word) is not None
         )
 
-    def may_become_structure(self, word: str) -> bool:
-        """Whether `word` is the beginning of a word of structure that was cut off."""
+    def may_become_structure(self, text: str) -> bool:
+        """Whether `text` has words of structure only, of which the last may have been cut off."""
+        *words, last = _WORD.findall(text) or [""]
         wholes = (*self.channels, *Role, *FORMATS, *BUILTIN, *(self.tools or ()), "to=", FUNCTIONS)
-        return any(whole.startswith(word) for whole in wholes)
+        may_be = self.is_structure(last) or any(whole.startswith(last) for whole in wholes)
+        return may_be and all(map(self.is_structure, words))
 
 
 @dataclass

@@ -237,10 +237,9 @@ class HarmonyParser:
             self._end_message(written)
 
     def _cut_header(self) -> None:
-        """The tokens ended in a header: text, if it is more than half a word of structure."""
+        """The tokens ended in a header: text, unless it may be words of structure, the last cut."""
         header = self._header(is_complete=False)
-        words = header.text.split()
-        if not words or (len(words) == 1 and self._known.may_become_structure(words[0])):
+        if self._known.may_become_structure(header.text):
             self._discard_header(RepairKind.CUT_IN_HEADER)
         else:
             self._open_message(header, has_message=False)
