@@ -5,7 +5,7 @@ and what repairs put in is, byte for byte, what the messages hold (spelled as ha
 repairs left out. White space separates the words of a header and is not counted there; a text,
 white space and all, is that of its tokens in their order. No sentence is left out: besides names of
 the format and words that a mark introduces, a repair leaves out one word at most. And every message
-can be rendered and is then read back as it is.
+can be rendered and is then read back as it is, and what needed no repair is repeated id by id.
 
 Shared by the test suite and benchmarks/fuzz_parser.py.
 """
@@ -173,6 +173,8 @@ def check(
     check_texts(fed, vocabulary)
     check_left_out(parser.repairs)
     check_reading_back(parser.messages, vocabulary, tools)
+    if role is Role.ASSISTANT and not parser.repairs:
+        check_history(tokens, parser.messages, vocabulary)
     return parser
 
 
@@ -278,3 +280,16 @@ def check_reading_back(
         assert list(result.messages) == list(messages)
         kinds = {repair.kind for repair in result.repairs}
         assert kinds <= {RepairKind.UNKNOWN_RECIPIENT, RepairKind.UNKNOWN_FORMAT}
+
+
+def check_history(
+    tokens: Sequence[int], messages: Sequence[Message], vocabulary: Vocabulary
+) -> None:
+    """A completion without repairs is repeated token by token, in the past ended by `<|end|>`."""
+    rendered = render_conversation(
+        Conversation(tuple(messages)), vocabulary, retention=AnalysisRetention.ALL
+    )
+    past = [vocabulary.end if token == vocabulary.return_ else token for token in tokens]
+    prompt = [vocabulary.start, *vocabulary.encode(Role.ASSISTANT)]
+    assert rendered[: len(prompt) + len(past)] == prompt + past
+    assert rendered[len(prompt) + len(past) :] in ([], [vocabulary.end], [vocabulary.call])
