@@ -10,7 +10,7 @@ from parser_fuzz import Sequences, check
 
 from motet.harmony import HarmonyParser, Repair, RepairKind, Role, TextDelta
 
-COUNT = 10_000
+COUNT = 20_000
 
 
 def test_every_byte_of_random_and_mutated_sequences_is_accounted_for() -> None:

@@ -231,33 +231,29 @@ def work(tokens: list[int]) -> int:
 WORD = WORDS.encode(" word\n")
 FINAL_HEADER = ids(WORDS, "<|channel|>final<|message|>")
 SHAPES = {
-    "long text": WORD,
-    "messages": [*FINAL_HEADER, *WORD, WORDS.end, WORDS.start],
-    "starts": [WORDS.start],
-    "channels": [WORDS.channel],
-    "named channels": [WORDS.channel, *WORD],
-    "message tokens": [WORDS.message],
-    "formats": [WORDS.constrain, *WORDS.encode("json")],
-    "recipients": WORDS.encode(" to=functions.f"),
-    "line breaks": [*WORDS.encode("\n") * 127, WORDS.start],
-    "invalid UTF-8": [240, 159],
-    "unknown tokens": [-1],
-    "all special tokens": SPECIAL,
+    "long text": (FINAL_HEADER, WORD),
+    "invalid UTF-8": (FINAL_HEADER, [240, 159]),
+    "message tokens": (FINAL_HEADER, [WORDS.message]),
+    "text without a header": ([], WORD),
+    "messages": ([], [*FINAL_HEADER, *WORD, WORDS.end, WORDS.start]),
+    "starts": ([], [WORDS.start]),
+    "channels": ([], [WORDS.channel]),
+    "named channels": ([], [WORDS.channel, *WORDS.encode("final")]),
+    "formats": ([], [WORDS.constrain, *WORDS.encode("json")]),
+    "recipients": ([], WORDS.encode(" to=functions.f")),
+    "line breaks": ([], [*WORDS.encode("\n") * 127, WORDS.start]),
+    "unknown tokens": ([], [-1]),
+    "all special tokens": ([], SPECIAL),
 }
 
 
-@pytest.mark.parametrize("begins", ["in a header", "in a text"])
 @pytest.mark.parametrize("shape", SHAPES)
-def test_work_is_linear_in_the_number_of_tokens(shape: str, begins: str) -> None:
-    start = FINAL_HEADER if begins == "in a text" else []
-    unit = SHAPES[shape]
-
-    def amount(length: int) -> int:
-        return work((start + unit * (length // len(unit) + 1))[:length])
-
-    once, twice, four_times = amount(1200), amount(2400), amount(4800)
+def test_work_is_linear_in_the_number_of_tokens(shape: str) -> None:
+    start, unit = SHAPES[shape]
+    once, twice, four_times = (
+        work((start + unit * length)[:length]) for length in (512, 1024, 2048)
+    )
     assert four_times - twice <= 2.2 * (twice - once)
-    assert four_times < 4800 * 1500
 
 
 def test_quadratic_work_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -267,7 +263,7 @@ def test_quadratic_work_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
         honest(self, data)
         header_text([Segment("", bytearray("".join(self._texts).encode()))])
 
-    tokens = [FINAL_HEADER + WORD * count for count in (600, 1200, 2400)]
+    tokens = [FINAL_HEADER + WORD * count for count in (300, 600, 1200)]
     monkeypatch.setattr(HarmonyParser, "_add_text", rereading)
     once, twice, four_times = map(work, tokens)
     assert four_times - twice > 3 * (twice - once)
