@@ -6,8 +6,9 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
+import openai_harmony as oracle_api
 import pytest
-from harmony_cases import ids
+from harmony_cases import ids, plain
 from parser_fuzz import check
 
 from motet.harmony import Message, RepairKind, Role, o200k_harmony, parse_tokens
@@ -573,3 +574,21 @@ def test_every_test_the_document_names_exists() -> None:
     assert len(named) > 50
     for name in named:
         assert f"def {name}(" in sources or f'"{name}": ' in sources, name
+
+
+def test_openai_harmony_reads_the_listed_shapes_otherwise(
+    harmony_oracle: oracle_api.HarmonyEncoding,
+) -> None:
+    text = DOCUMENT.read_text(encoding="utf-8").partition("### Shapes that stop")[2]
+    names = re.findall(r"`([^`<]+)` \|$", text, re.MULTILINE)
+    assert len(names) > 30
+    for name in names:
+        case = CASES[name]
+        role = oracle_api.Role(case.role.value) if case.role else None
+        try:
+            read = harmony_oracle.parse_messages_from_completion_tokens(
+                ids(WORDS, case.written), role
+            )
+        except oracle_api.HarmonyError:
+            continue
+        assert [plain(message) for message in read] != [m.to_json() for m in case.messages], name
