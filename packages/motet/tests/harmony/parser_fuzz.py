@@ -85,7 +85,7 @@ class Sequences:
         self._chance = random.Random(seed)
         whole = o200k_harmony()
         written = [part for text in (*VALID, *ODDITIES) for part in _parts(text)] + [*SPELLED]
-        self.vocabulary = whole.subset(rank for text in written for rank in _ranks(whole, text))
+        self.vocabulary = whole.subset(rank for text in written for rank in whole.encode(text))
         special = self.vocabulary.special
         self._valid = [self._tokens(text) for text in VALID]
         self._odd = [self._tokens(text) for text in ODDITIES]
@@ -150,10 +150,6 @@ class Sequences:
 
 def _parts(text: str) -> list[str]:
     return [part for part in re.split(r"(<\|\w+\|>)", text) if part]
-
-
-def _ranks(whole: Vocabulary, text: str) -> list[int]:
-    return [token for token in whole.encode(text) if not whole.is_special(token)]
 
 
 def check(
@@ -271,24 +267,24 @@ def check_reading_back(
 ) -> None:
     """Rendered by meaning, and by exact tokens if there are some, messages stay what they are."""
     meant = [dataclasses.replace(message, tokens=None) for message in messages]
-    are_exact = any(message.tokens for message in messages)
-    for written in (meant, messages) if are_exact else (meant,):
-        rendered = render_conversation(
-            Conversation(tuple(written)), vocabulary, retention=AnalysisRetention.ALL
-        )
+    ways = {tuple(_rendered(written, vocabulary)) for written in (meant, messages)}
+    for rendered in ways:
         result = parse_tokens(rendered, vocabulary, None, tools=tools)
         assert list(result.messages) == list(messages)
         kinds = {repair.kind for repair in result.repairs}
         assert kinds <= {RepairKind.UNKNOWN_RECIPIENT, RepairKind.UNKNOWN_FORMAT}
 
 
+def _rendered(messages: Sequence[Message], vocabulary: Vocabulary) -> list[int]:
+    conversation = Conversation(tuple(messages))
+    return render_conversation(conversation, vocabulary, retention=AnalysisRetention.ALL)
+
+
 def check_history(
     tokens: Sequence[int], messages: Sequence[Message], vocabulary: Vocabulary
 ) -> None:
     """A completion without repairs is repeated token by token, in the past ended by `<|end|>`."""
-    rendered = render_conversation(
-        Conversation(tuple(messages)), vocabulary, retention=AnalysisRetention.ALL
-    )
+    rendered = _rendered(messages, vocabulary)
     past = [vocabulary.end if token == vocabulary.return_ else token for token in tokens]
     prompt = [vocabulary.start, *vocabulary.encode(Role.ASSISTANT)]
     assert rendered[: len(prompt) + len(past)] == prompt + past

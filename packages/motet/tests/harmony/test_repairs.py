@@ -269,6 +269,9 @@ CASES = {
         [THOUGHT],
         ["header_leftover:assistant"],
     ),
+    "a tool's name in the header of an answer": Case(
+        "<|channel|>final python<|message|>Hi<|return|>", [FINAL], ["header_leftover:python"]
+    ),
     "punctuation in the header": Case(
         "<|channel|>commentary? to=functions.f <|constrain|>json<|message|>{}<|call|>",
         [CALL],

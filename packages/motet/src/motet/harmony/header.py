@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from motet.harmony.messages import Author
-from motet.harmony.names import COMMENTARY, CONSTRAIN, FUNCTIONS, SPEAKERS, Role
+from motet.harmony.names import COMMENTARY, CONSTRAIN, FINAL, FUNCTIONS, SPEAKERS, Role
 from motet.harmony.repairs import RepairKind
 
 Mark = Literal["", "channel", "constrain"]
@@ -35,12 +35,13 @@ NOBODY = frozenset(("all", *Role))
 AUTHORS = {role: Author(role, "tool" if role is Role.TOOL else None) for role in Role}
 SPACE = " \t\n\r\f\v"
 
+_ROLES = frozenset(Role)
 _WORD = re.compile(rf"[^{SPACE}]+")
 _NAME = re.compile(r"\w(?:[\w.:/-]*\w)?")
 _FORMAT = re.compile(r"[^\W\d_][\w.+/-]*")
 _TO = re.compile(rf"(?:^|(?<=[{SPACE}]))to=(?={_NAME.pattern})")
 _SPELLED = re.compile(r"<\|\w+\|>")
-_PUNCTUATION = re.compile(r"[!#-'*-/:-@\\^-`|~)\]}]+")
+_PUNCTUATION = re.compile(r"[!#-&*-/:-@\\^_|~)\]}]+")
 """That of ASCII, without the quotes and brackets that may begin a text."""
 
 _ARGUMENTS = ("{", "[")
@@ -101,7 +102,7 @@ class Known:
         return (
             word.lower() in FORMATS
             or word in self.channels
-            or word in set(Role)
+            or word in _ROLES
             or self.is_tool(word)
             or _PUNCTUATION.fullmatch(word) is not None
         )
@@ -328,7 +329,8 @@ class _Reader:
     def _names_and_formats(self, words: list[str]) -> None:
         header, left = self._header, []
         for word in words:
-            if header.recipient is None and self._known.is_tool(word):
+            is_free = header.recipient is None and header.channel != FINAL
+            if is_free and self._known.is_tool(word):
                 self._note(RepairKind.MISSING_TO, added="to=")
                 header.recipient = word
             else:
@@ -343,9 +345,8 @@ class _Reader:
     def _is_format(self, word: str) -> bool:
         """Whether `word`, alone behind a recipient, is the format: in a call, any word can be."""
         header = self._header
-        is_tool = header.author.role is Role.TOOL
-        is_addressed = header.recipient not in (NOBODY if not is_tool else ("all",))
-        if header.recipient is None or header.content_type or not is_addressed:
+        nobody = ("all",) if header.author.role is Role.TOOL else NOBODY
+        if header.recipient is None or header.recipient in nobody or header.content_type:
             return False
         return word.lower() in FORMATS or (self._is_complete and bool(_FORMAT.fullmatch(word)))
 
