@@ -133,6 +133,17 @@ def test_spelled_out_special_tokens_are_text(harmony_oracle: oracle_api.HarmonyE
     assert other.recipient == "<|channel|>x"
 
 
+def test_a_tool_on_offer_may_have_any_name() -> None:
+    for name in ("functions.a$b", "functions.f-", "functions.f(x)", "functions.f{"):
+        for header in (f" to={name}<|channel|>commentary", f"<|channel|>commentary to={name}"):
+            tokens = ids(WORDS, f"{header} <|constrain|>json<|message|>{{}}<|call|>")
+            result = parse_tokens(tokens, WORDS, tools={name, "functions.f"})
+            assert result.repairs == ()
+            assert [message.recipient for message in result.messages] == [name]
+        answered = Conversation((Message.tool(name, "1"),))
+        assert parse_tokens(rendered(answered), WORDS, None, tools={name}).repairs == ()
+
+
 # Total, lossless, linear
 
 

@@ -85,6 +85,14 @@ class Known:
         spaces = (f"{FUNCTIONS}.", *(f"{builtin}." for builtin in BUILTIN))
         return name in BUILTIN or (name.startswith(spaces) and bool(_NAME.fullmatch(name)))
 
+    def recipient_at_start(self, text: str) -> tuple[str, str]:
+        """The name that begins `text`, and what follows; a tool on offer may be named anyhow."""
+        name, rest = _split(text, _NAME)
+        text = text.lstrip(SPACE)
+        odd = [tool for tool in self.tools or () if text.startswith(tool) and len(tool) > len(name)]
+        longest = max(odd, key=len, default=None)
+        return (longest, text[len(longest) :]) if longest else (name, rest)
+
     def full_name(self, name: str) -> str:
         """The tool that is meant by `name`, which may lack its namespace or have one too many."""
         wanted = (name, f"{FUNCTIONS}.{name}", name.removeprefix(f"{FUNCTIONS}."))
@@ -223,9 +231,9 @@ class _Reader:
     def _stranger(self, text: str, word: str, rest: str) -> str:
         """A first word that is no role: a tool that answers, a wrong role, or no author at all."""
         is_absent = not word or word.startswith("to=") or self._known.begins_with_channel(word)
-        if not is_absent and _NAME.fullmatch(word):
+        is_named = word == Role.TOOL or self._known.is_tool(word)
+        if not is_absent and (is_named or _NAME.fullmatch(word)):
             is_alone = self._is_structure(rest) if self._is_complete else not rest.strip(SPACE)
-            is_named = word == Role.TOOL or self._known.is_tool(word)
             if (is_named and is_alone) or _TO.match(rest, len(rest) - len(rest.lstrip(SPACE))):
                 self._header.author = Author(Role.TOOL, word)
                 return rest
@@ -299,7 +307,7 @@ class _Reader:
 
     def _to(self, text: str) -> str:
         """Take the recipient off the front, behind its `to=`; returns what follows."""
-        name, rest = _split(text, _NAME)
+        name, rest = self._known.recipient_at_start(text)
         if not name:
             return self._unused("to=", text)
         if earlier := self._header.recipient:
@@ -311,7 +319,8 @@ class _Reader:
         """The words before the next recipient, and what is left; a text may well say `to=5`."""
         if self._is_complete:
             for found in _TO.finditer(text):
-                before, name = text[: found.start()], _split(text[found.end() :], _NAME)[0]
+                before = text[: found.start()]
+                name, _ = self._known.recipient_at_start(text[found.end() :])
                 is_somebody = name in NOBODY or self._known.is_tool(name)
                 if is_somebody or self._is_structure(before):
                     return before, text[found.start() :]
