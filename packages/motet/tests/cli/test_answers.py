@@ -87,12 +87,7 @@ def shown(runner: asyncio.Runner, said: str, answer: Answer, limit: int | None =
         ("<|channel|>analysis<|message|>Hm", "Hm\n", "final channel", Outcome.INCOMPLETE),
         ("<|channel|>analysis<|message|>Hm<|return|>", "Hm\n", "without", Outcome.INCOMPLETE),
         (THOUGHT + final("\n"), "\nLet me see.\n", "without", Outcome.INCOMPLETE),
-        (
-            "<|channel|>final It is 5.<|message|><|return|>",
-            "It is 5.\n",
-            "without",
-            Outcome.INCOMPLETE,
-        ),
+        ("<|channel|>final It is 5.<|message|><|return|>", "It is 5.\n", "", Outcome.ANSWERED),
         (
             "<|channel|>commentary to=functions.f <|constrain|>json<|message|>{}<|call|>",
             "{}\n",

@@ -84,7 +84,7 @@ def test_parse_reads_a_completion_in_a_vocabulary_of_its_own_and_tells_its_repai
             "content": [{"type": "text", "text": "Hello"}],
         }
     ]
-    assert {"kind", "position", "detail"} == answer["repairs"][0].keys()
+    assert {"kind", "position", "detail", "added"} == answer["repairs"][0].keys()
     assert done.returncode == 0
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import random
-import time
+import sys
+from collections.abc import Sequence
+from types import FrameType
 
 import openai_harmony as oracle_api
 import pytest
@@ -14,25 +16,24 @@ from harmony_cases import (
     ids,
     plain,
 )
+from parser_fuzz import check
 
 from motet.harmony import (
     AnalysisRetention,
     Conversation,
-    HarmonyEvent,
     HarmonyParser,
     Message,
     MessageEnded,
     MessageStarted,
     Repair,
-    Repaired,
     RepairKind,
     Role,
     TextDelta,
     o200k_harmony,
     parse_tokens,
     render_conversation,
-    render_message,
 )
+from motet.harmony.header import Segment, header_text
 
 WORDS = o200k_harmony()
 SPECIAL = list(WORDS.special.values())
@@ -122,13 +123,6 @@ def test_a_named_author_is_read(harmony_oracle: oracle_api.HarmonyEncoding) -> N
     assert named.author.name == "ada"
 
 
-def test_a_result_without_recipient_is_read(harmony_oracle: oracle_api.HarmonyEncoding) -> None:
-    text = "<|start|>functions.f<|channel|>commentary<|message|>1<|end|>"
-    assert only(text, None).author == Message.tool("functions.f", "").author
-    with pytest.raises(oracle_api.HarmonyError, match="Unknown role"):
-        oracle_only(harmony_oracle, text, None)
-
-
 def test_spelled_out_special_tokens_are_text(harmony_oracle: oracle_api.HarmonyEncoding) -> None:
     tokens = [WORDS.channel, *WORDS.encode("final<|channel|>x"), WORDS.message, *WORDS.encode("Hi")]
     (message,) = parse_tokens(tokens, WORDS).messages
@@ -139,32 +133,18 @@ def test_spelled_out_special_tokens_are_text(harmony_oracle: oracle_api.HarmonyE
     assert other.recipient == "<|channel|>x"
 
 
+def test_a_tool_on_offer_may_have_any_name() -> None:
+    for name in ("functions.a$b", "functions.f-", "functions.f(x)", "functions.f{"):
+        for header in (f" to={name}<|channel|>commentary", f"<|channel|>commentary to={name}"):
+            tokens = ids(WORDS, f"{header} <|constrain|>json<|message|>{{}}<|call|>")
+            result = parse_tokens(tokens, WORDS, tools={name, "functions.f"})
+            assert result.repairs == ()
+            assert [message.recipient for message in result.messages] == [name]
+        answered = Conversation((Message.tool(name, "1"),))
+        assert parse_tokens(rendered(answered), WORDS, None, tools={name}).repairs == ()
+
+
 # Total, lossless, linear
-
-
-def assert_sound(parser: HarmonyParser, events: list[HarmonyEvent]) -> None:
-    """The events tell what the lists hold, and the messages can be rendered."""
-    assert [e.repair for e in events if isinstance(e, Repaired)] == parser.repairs
-    ended = [e for e in events if isinstance(e, MessageEnded)]
-    started = [e for e in events if isinstance(e, MessageStarted)]
-    assert [e.message for e in ended] == parser.messages
-    assert [e.index for e in ended] == [e.index for e in started] == list(range(len(ended)))
-    for start, end in zip(started, ended, strict=True):
-        message = end.message
-        assert (start.author, start.channel, start.recipient, start.content_type) == (
-            *(message.author, message.channel, message.recipient, message.content_type),
-        )
-        deltas = [e.text for e in events if isinstance(e, TextDelta) and e.index == end.index]
-        assert all(deltas)
-        assert "".join(deltas) == message.text
-
-
-def feed(tokens: list[int], role: Role | None) -> tuple[HarmonyParser, list[HarmonyEvent]]:
-    parser = HarmonyParser(WORDS, role)
-    events = [event for token in tokens for event in parser.feed(token)]
-    events += parser.finish()
-    assert parser.finish() == []
-    return parser, events
 
 
 FRAGMENTS = WORDS.encode(
@@ -179,35 +159,7 @@ def random_tokens(chance: random.Random) -> list[int]:
     return [chance.choice(kind) for kind in kinds]
 
 
-def test_no_sequence_of_tokens_is_too_strange() -> None:
-    chance = random.Random(5)
-    roles = [None, Role.ASSISTANT, Role.ASSISTANT, Role.USER, Role.TOOL]
-    for number in range(100_000):
-        tokens = random_tokens(chance)
-        role = chance.choice(roles)
-        if number % 40:
-            assert parse_tokens(tokens, WORDS, role) is not None
-            continue
-        parser, events = feed(tokens, role)
-        assert_sound(parser, events)
-        again = Conversation(tuple(parser.messages))
-        read = parse_tokens(rendered(again), WORDS, None)
-        assert len(read.messages) == len(parser.messages)
-
-
-def test_every_random_answer_becomes_well_formed_history() -> None:
-    chance = random.Random(6)
-    for _ in range(3000):
-        messages = parse_tokens(random_tokens(chance), WORDS).messages
-        said = [m for m in messages if m.author.role is Role.ASSISTANT]
-        for message in said:
-            result = parse_tokens(render_message(message, WORDS), WORDS, None)
-            seen = {repair.kind for repair in result.repairs}
-            assert seen <= {RepairKind.UNKNOWN_RECIPIENT, RepairKind.INVALID_UTF8}
-            assert result.messages == (message,)
-
-
-def held(messages: list[Message], repairs: list[Repair]) -> str:
+def held(messages: Sequence[Message], repairs: Sequence[Repair]) -> str:
     """All the model's own words that a parser handed out."""
     parts = [repair.detail for repair in repairs]
     for message in messages:
@@ -219,12 +171,12 @@ def held(messages: list[Message], repairs: list[Repair]) -> str:
 def test_no_word_is_lost_or_told_twice() -> None:
     chance = random.Random(7)
     hanzi = [token for token in range(100_000) if _is_hanzi(token)]
-    for _ in range(5000):
+    for _ in range(2000):
         tokens = random_tokens(chance)
         for place in chance.sample(range(len(tokens)), chance.randint(0, len(tokens) // 2)):
             tokens[place] = chance.choice(hanzi)
         once = [token for token in set(tokens).intersection(hanzi) if tokens.count(token) == 1]
-        parser, _ = feed(tokens, chance.choice([None, Role.ASSISTANT]))
+        parser = check(tokens, WORDS, chance.choice([None, Role.ASSISTANT]))
         told = held(parser.messages, parser.repairs)
         assert [told.count(WORDS.decode([token])) for token in once] == [1] * len(once)
 
@@ -249,17 +201,84 @@ def test_every_truncation_of_valid_tokens_keeps_what_came_before() -> None:
             assert kinds in ([], [RepairKind.CUT_IN_HEADER], [RepairKind.INVALID_UTF8])
 
 
-def test_time_is_linear_in_the_text() -> None:
-    def seconds(tokens: list[int]) -> float:
-        start = time.process_time()
-        parse_tokens(tokens, WORDS)
-        return time.process_time() - start
+class Work:
+    """What passes through the functions of the harmony room: calls, and the sizes of arguments.
 
-    header = ids(WORDS, "<|channel|>final<|message|>")
-    word = WORDS.encode(" word\n")
-    for unit in (word, [WORDS.start], [WORDS.channel, *word], [WORDS.message], [240, 159]):
-        short, long = header + unit * 250, header + unit * 5000
-        assert min(seconds(long) for _ in range(2)) < 80 * min(seconds(short) for _ in range(5))
+    The size of an argument is that of the strings and lists in it, or of its own text, so that a
+    function which is handed everything read so far, token after token, is found out.
+    """
+
+    def __init__(self) -> None:
+        self.amount = 0
+
+    def __call__(self, frame: FrameType, event: str, _argument: object) -> None:
+        """Count one call, as `sys.setprofile` tells it."""
+        if event == "call" and "/motet/harmony/" in frame.f_code.co_filename:
+            code, values = frame.f_code, frame.f_locals
+            names = code.co_varnames[: code.co_argcount]
+            self.amount += 1 + sum(_size(values[name]) for name in names if name in values)
+
+
+def _size(value: object) -> int:
+    if isinstance(value, Segment):
+        return len(value.data)
+    if isinstance(value, list | tuple):
+        return len(value) + sum(_size(part) for part in value if isinstance(part, Segment | str))
+    return len(value) if isinstance(value, str | bytes | bytearray) else 0
+
+
+def work(tokens: list[int]) -> int:
+    """How much is done to read `tokens`, whatever the machine."""
+    parser, counted = HarmonyParser(WORDS), Work()
+    sys.setprofile(counted)
+    try:
+        for token in tokens:
+            parser.feed(token)
+        parser.finish()
+    finally:
+        sys.setprofile(None)
+    return counted.amount
+
+
+WORD = WORDS.encode(" word\n")
+FINAL_HEADER = ids(WORDS, "<|channel|>final<|message|>")
+SHAPES = {
+    "long text": (FINAL_HEADER, WORD),
+    "invalid UTF-8": (FINAL_HEADER, [240, 159]),
+    "message tokens": (FINAL_HEADER, [WORDS.message]),
+    "text without a header": ([], WORD),
+    "messages": ([], [*FINAL_HEADER, *WORD, WORDS.end, WORDS.start]),
+    "starts": ([], [WORDS.start]),
+    "channels": ([], [WORDS.channel]),
+    "named channels": ([], [WORDS.channel, *WORDS.encode("final")]),
+    "formats": ([], [WORDS.constrain, *WORDS.encode("json")]),
+    "recipients": ([], WORDS.encode(" to=functions.f")),
+    "line breaks": ([], [*WORDS.encode("\n") * 127, WORDS.start]),
+    "unknown tokens": ([], [-1]),
+    "all special tokens": ([], SPECIAL),
+}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_work_is_linear_in_the_number_of_tokens(shape: str) -> None:
+    start, unit = SHAPES[shape]
+    once, twice, four_times = (
+        work((start + unit * length)[:length]) for length in (512, 1024, 2048)
+    )
+    assert four_times - twice <= 2.2 * (twice - once)
+
+
+def test_quadratic_work_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    honest = HarmonyParser._add_text
+
+    def rereading(self: HarmonyParser, data: bytes) -> None:
+        honest(self, data)
+        header_text([Segment("", bytearray("".join(self._texts).encode()))])
+
+    tokens = [FINAL_HEADER + WORD * count for count in (300, 600, 1200)]
+    monkeypatch.setattr(HarmonyParser, "_add_text", rereading)
+    once, twice, four_times = map(work, tokens)
+    assert four_times - twice > 3 * (twice - once)
 
 
 # Streaming

@@ -24,7 +24,6 @@ from motet.harmony import (
     HarmonyEvent,
     MessageEnded,
     MessageStarted,
-    RepairKind,
     TextDelta,
 )
 
@@ -124,7 +123,6 @@ class PlainAnswer:
         if final_text(turn).strip():
             return
         said = [message.text for message in turn.messages if message.text.strip()]
-        said += [r.detail for r in turn.repairs if r.kind is RepairKind.HEADER_LEFTOVER]
         for text in said:
             write(f"{text}\n")
         if said:

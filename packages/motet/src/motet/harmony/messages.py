@@ -38,15 +38,23 @@ class Author:
                 raise HarmonyError(f"A tool cannot be named {self.name!r}: that is a role.")
         _check_header_word("author's name", self.name)
 
+    @property
+    def header_word(self) -> str:
+        """How a header names the author: `user`, `user:bob`, `functions.get_weather`."""
+        if self.role is Role.TOOL:
+            return self.name or self.role
+        return f"{self.role}:{self.name}" if self.name else self.role
+
 
 @dataclass(frozen=True)
 class Message:
     """What one author says.
 
-    `tokens` are the exact ids a model generated, from after `<|start|>assistant` to the terminator
-    included. Rendering repeats them as they are, so that a prompt extends the one before it: they
-    are of use with that model's vocabulary only, and a copy with other content must not keep them.
-    They do not count in comparisons and are not part of the JSON form.
+    `tokens` are the exact ids of a model's message, from after `<|start|>` to the terminator
+    included (of a completion's first message, the role is the prompt's). Rendering repeats them as
+    they are, so that a prompt extends the one before it: they are of use with that model's
+    vocabulary only, and a copy with other content must not keep them. They do not count in
+    comparisons and are not part of the JSON form.
     """
 
     author: Author

@@ -133,7 +133,7 @@ class _Renderer:
     def message(self, message: Message) -> list[int]:
         start = self._vocabulary.start
         if message.tokens is not None:
-            return [start, *self._vocabulary.encode(Role.ASSISTANT), *self._generated(message)]
+            return [start, *self._generated(message)]
         body = [token for content in message.content for token in self._content(content)]
         header = self._header(message)
         return [start, *header, self._vocabulary.message, *body, self._terminator(message)]
@@ -149,7 +149,7 @@ class _Renderer:
 
     def _header(self, message: Message) -> list[int]:
         encode, vocabulary = self._vocabulary.encode, self._vocabulary
-        ids = encode(_speaker(message))
+        ids = encode(message.author.header_word)
         if recipient := _recipient(message):
             ids += encode(f" to={recipient}")
         if message.channel is not None:
@@ -177,13 +177,6 @@ class _Renderer:
     def _terminator(self, message: Message) -> int:
         is_call = message.author.role is Role.ASSISTANT and _recipient(message) is not None
         return self._vocabulary.call if is_call else self._vocabulary.end
-
-
-def _speaker(message: Message) -> str:
-    role, name = message.author.role, message.author.name
-    if role is Role.TOOL:
-        return name or role
-    return f"{role}:{name}" if name else role
 
 
 def _recipient(message: Message) -> str | None:

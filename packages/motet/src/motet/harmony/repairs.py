@@ -19,6 +19,7 @@ class RepairKind(StrEnum):
     REPEATED_START = "repeated_start"
     MISSING_ROLE = "missing_role"
     REPEATED_ROLE = "repeated_role"
+    MISSING_SPACE = "missing_space"
     UNKNOWN_ROLE = "unknown_role"
     FOREIGN_ROLE = "foreign_role"
     MISSING_CHANNEL = "missing_channel"
@@ -29,8 +30,11 @@ class RepairKind(StrEnum):
     REPEATED_RECIPIENT = "repeated_recipient"
     UNKNOWN_RECIPIENT = "unknown_recipient"
     RECIPIENT_IS_NO_TOOL = "recipient_is_no_tool"
+    MISSING_RECIPIENT = "missing_recipient"
     CALL_ON_WRONG_CHANNEL = "call_on_wrong_channel"
+    UNKNOWN_FORMAT = "unknown_format"
     HEADER_LEFTOVER = "header_leftover"
+    TEXT_IN_HEADER = "text_in_header"
     MISSING_MESSAGE = "missing_message"
     EMPTY_MESSAGE = "empty_message"
     CUT_IN_HEADER = "cut_in_header"
@@ -45,12 +49,15 @@ class RepairKind(StrEnum):
 
 @dataclass(frozen=True)
 class Repair:
-    """One thing mended.
+    """One thing mended, as an edit of what was written.
 
     `position` is the index of the token at which it was noticed, counted from the first one fed.
-    `detail` is what the model wrote there and no message holds; empty if nothing was left out.
+    `detail` is what was written and no message holds, `added` what a message holds and nobody
+    wrote, both with special tokens spelled out; empty where nothing was left out or put in. So
+    what was written and added is, byte for byte, what the messages hold and what was left out.
     """
 
     kind: RepairKind
     position: int
     detail: str = ""
+    added: str = ""
