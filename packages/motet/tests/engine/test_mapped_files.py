@@ -105,7 +105,7 @@ def test_zeros_once_read_in_place_of_weights_are_not_forgotten(file: Path) -> No
 
 
 PRELUDE = """
-import mmap, os, signal, sys
+import faulthandler, mmap, os, signal, sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 from random_models import random_checkpoint, random_config
@@ -127,7 +127,7 @@ def read_beyond_the_end():
         ("native_model(MODEL); read_beyond_the_end()", "killed", ""),
         ("native_model(MODEL); os.kill(os.getpid(), signal.SIGBUS)", "killed", ""),
         (
-            "import faulthandler; faulthandler.enable(); native_model(MODEL); read_beyond_the_end()",
+            "faulthandler.enable(); native_model(MODEL); read_beyond_the_end()",
             "killed",
             "Bus error",
         ),

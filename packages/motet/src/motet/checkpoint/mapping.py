@@ -26,5 +26,5 @@ class MappedFile:
 
     @property
     def whole(self) -> bool:
-        """Whether the file is still as long as it was. Costs a system call of a few microseconds."""
+        """Whether the file is still as long as it was: a system call of a few microseconds."""
         return self._map.size() >= len(self._map)
