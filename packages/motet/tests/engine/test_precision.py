@@ -63,7 +63,7 @@ def test_the_embedded_model_loses_no_more_than_the_readme_says(
     nano = open_checkpoint(embedded_nano_path())
     exact, fast = model_on(isa, nano), model_on(isa, nano, precision=precision)
     random, errors, agreed = Random(7), [], []
-    for _ in range(4):
+    for _ in range(2):
         situation = make_situation(random, nano.vocabulary, Split.VALIDATION)
         example = make_example(situation, nano.vocabulary)
         tokens, own = np.array(example.ids[:-1], np.int32), np.array(example.learned[1:])
