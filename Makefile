@@ -39,19 +39,21 @@ bench: .venv/development .venv/projective
 # Kernels on every instruction set here and the engine's tests under AddressSanitizer and
 # UndefinedBehaviorSanitizer, the thread pool under ThreadSanitizer. Without site-packages' start-up
 # files (-S) Python takes the instrumented engine and not the installed one.
-CHECKS := build/sanitize/checks
+SANITIZED := $(abspath build/sanitize)
+SANITIZERS := -fsanitize=address,undefined -fno-sanitize=vptr -fno-sanitize-recover=all
 sanitize: .venv/development
-	$(BIN)/cmake -S $(PACKAGE)/tests/native -B $(CHECKS) -G Ninja -DCMAKE_BUILD_TYPE=Release \
+	$(BIN)/cmake -S $(PACKAGE)/tests/native -B $(SANITIZED)/checks -G Ninja -DCMAKE_BUILD_TYPE=Release \
 		-DCMAKE_MAKE_PROGRAM=$(abspath $(BIN)/ninja)
-	$(BIN)/cmake --build $(CHECKS)
-	$(CHECKS)/pool_check
-	$(CHECKS)/kernel_check --all
-	$(BIN)/pip install --quiet --no-deps --no-build-isolation --upgrade --target build/sanitize/site \
-		--config-settings=cmake.define.CMAKE_CXX_FLAGS="-fsanitize=address,undefined -fno-sanitize=vptr" \
+	$(BIN)/cmake --build $(SANITIZED)/checks
+	$(SANITIZED)/checks/pool_check
+	$(SANITIZED)/checks/kernel_check --all
+	$(BIN)/pip install --quiet --no-deps --no-build-isolation --upgrade --target $(SANITIZED)/site \
+		--config-settings=build-dir=$(SANITIZED)/engine --config-settings=cmake.build-type=Sanitized \
+		--config-settings=cmake.define.CMAKE_CXX_FLAGS="-O1 -g -fno-omit-frame-pointer $(SANITIZERS)" \
 		$(PACKAGE)
-	ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 \
+	ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 \
 	LD_PRELOAD="$$($${CXX:-c++} -print-file-name=libasan.so) $$($${CXX:-c++} -print-file-name=libstdc++.so)" \
-	PYTHONPATH=build/sanitize/site:$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))') \
+	PYTHONPATH=$(SANITIZED)/site:$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))') \
 		$(BIN)/python -S -m pytest -q $(PACKAGE)/tests/engine --ignore $(PACKAGE)/tests/engine/test_foreign_kernels.py
 
 wheel: .venv/development

@@ -1,7 +1,7 @@
 // The door to Python: numpy buffers in and out, no logic of its own.
 //
-// std::invalid_argument becomes ValueError and std::bad_alloc MemoryError. A step releases the
-// global interpreter lock.
+// std::invalid_argument becomes ValueError, std::bad_alloc MemoryError and UnreadableWeightsError
+// an OSError. A step releases the global interpreter lock.
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
 #include <nanobind/stl/pair.h>
@@ -61,7 +61,7 @@ motet::TensorView view(const std::string& name, const std::string& dtype, const 
     if (buffer.dtype() != how.element)
         throw std::invalid_argument("the tensor " + name + " is " + dtype +
                                     ", but its array is of another type");
-    motet::TensorView result{how.type, {}, buffer.data()};
+    motet::TensorView result{how.type, {}, buffer.data(), buffer.nbytes()};
     for (size_t i = 0; i < buffer.ndim(); ++i) result.shape.push_back(buffer.shape(i));
     return result;
 }
@@ -131,6 +131,8 @@ struct BoundModel {
 
 NB_MODULE(_native, module) {
     module.doc() = "The compiled part of motet: the gpt-oss forward pass.";
+
+    nb::exception<motet::UnreadableWeightsError>(module, "UnreadableWeightsError", PyExc_OSError);
 
     nb::class_<motet::Config>(module, "Config")
         .def(

@@ -73,7 +73,8 @@ void Model::rotate_and_store(size_t layer) {
             const float* value = values + h * c.head_dim;
             kernels_.rotate(key, cosines, sines, rope_.half());
             if (shape.bf16)
-                keep<Bf16>(shape, block, h, position, key, value, Bf16::of);
+                keep<Bf16>(shape, block, h, position, key, value,
+                           [](float number) { return Bf16::of(number); });
             else
                 keep<float>(shape, block, h, position, key, value, std::identity());
         }

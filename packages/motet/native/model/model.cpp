@@ -14,6 +14,15 @@ std::shared_ptr<const Config> validated(Config config) {
     return std::make_shared<const Config>(std::move(config));
 }
 
+std::vector<ReadGuard::Range> ranges(const TensorViews& tensors) {
+    std::vector<ReadGuard::Range> result;
+    for (const auto& [name, view] : tensors) {
+        const auto begin = reinterpret_cast<uintptr_t>(view.data);
+        result.push_back({begin, begin + view.bytes});
+    }
+    return result;
+}
+
 void reject(const std::string& sentence) { throw std::invalid_argument(sentence); }
 
 }  // namespace
@@ -23,10 +32,12 @@ Model::Model(Config config, const TensorViews& tensors, Precision precision, siz
       kernels_(kernels()),
       precision_(precision),
       threads_(std::clamp<size_t>(threads, 1, 256)),
+      guard_(ranges(tensors)),
       weights_(*config_, tensors, precision, kernels_, threads_),
       rope_(*config_),
       cache_(std::make_shared<BlockPool>(
           CacheShape{config_->key_value_heads, config_->head_dim, precision != Precision::exact})) {
+    guard_.check();
     const size_t longest =
         std::max({config_->hidden_size, config_->intermediate_size, config_->query_width()});
     work_.panels.assign(threads_.threads(), std::vector<float>(panel_floats(longest)));
@@ -56,6 +67,7 @@ void Model::validate(std::span<const StepItem> items) const {
 void Model::step(std::span<const StepItem> items, float* logits) {
     const std::lock_guard lock(mutex_);
     validate(items);
+    guard_.check();
     if (items.empty()) return;
     prepare(items);
 
@@ -65,6 +77,7 @@ void Model::step(std::span<const StepItem> items, float* logits) {
         expert_layer(weights_.layers[layer]);
     }
     head(items, logits);
+    guard_.check();
 
     for (const StepItem& item : items) item.sequence->advance(item.tokens.size());
 }
@@ -109,9 +122,9 @@ void Model::prepare(std::span<const StepItem> items) {
 
 void Model::QuantisedBuffer::grow(size_t count) {
     if (values.size() >= count) return;
-    values.resize(count);
     scales.resize(count / 32);
     corrections.resize(count / 32);
+    values.resize(count);  // last: its size says that memory sufficed for all three
 }
 
 void Model::embed() {

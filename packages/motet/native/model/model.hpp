@@ -15,6 +15,7 @@
 
 #include "kernels/kernels.hpp"
 #include "model/config.hpp"
+#include "model/read_guard.hpp"
 #include "model/rope.hpp"
 #include "model/sequence.hpp"
 #include "model/thread_pool.hpp"
@@ -34,7 +35,8 @@ struct StepItem {
 
 class Model {
   public:
-    // The tensors' memory must outlive the model. Throws std::invalid_argument.
+    // The tensors' memory must outlive the model. Throws std::invalid_argument,
+    // UnreadableWeightsError.
     Model(Config config, const TensorViews& tensors, Precision precision, size_t threads);
 
     const std::shared_ptr<const Config>& config() const { return config_; }
@@ -53,7 +55,8 @@ class Model {
 
     // Appends the tokens to their sequences and writes logits [sum of logit_rows, vocabulary] in
     // the order of the items. One step at a time; further callers wait. If memory runs out
-    // (std::bad_alloc) the sequences are as before.
+    // (std::bad_alloc) or weights cannot be read (UnreadableWeightsError, from then on always), the
+    // sequences are as before.
     void step(std::span<const StepItem> items, float* logits);
 
   private:
@@ -142,6 +145,7 @@ class Model {
     const Kernels& kernels_;
     const Precision precision_;
     ThreadPool threads_;
+    const ReadGuard guard_;
     Weights weights_;
     Rope rope_;
     std::shared_ptr<BlockPool> cache_;

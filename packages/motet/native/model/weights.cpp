@@ -257,8 +257,9 @@ void Weights::derive(const std::string& name, Matrix& matrix, Type type, const K
             .memory.data();
     const auto encode = type == Type::int4 ? kernels.encode_int4 : kernels.encode_int8;
     const size_t items = (source.rows + kRowsPerItem - 1) / kRowsPerItem;
-    threads.run(items, source.rows * source.inner, [&](size_t item, size_t) {
-        std::vector<float> row(source.inner);
+    std::vector<std::vector<float>> rows(threads.threads(), std::vector<float>(source.inner));
+    threads.run(items, source.rows * source.inner, [&](size_t item, size_t worker) {
+        std::vector<float>& row = rows[worker];
         const size_t end = std::min((item + 1) * kRowsPerItem, source.rows);
         for (size_t r = item * kRowsPerItem; r < end; ++r) {
             kernels.decode_row(source, r, row.data());

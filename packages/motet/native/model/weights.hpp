@@ -25,6 +25,7 @@ struct TensorView {
     Type type;
     std::vector<size_t> shape;  // of the array: bytes in the last dimension, for blocks
     const void* data;
+    size_t bytes;
 };
 
 using TensorViews = std::unordered_map<std::string, TensorView>;  // by Hugging Face name

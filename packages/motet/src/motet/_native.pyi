@@ -5,6 +5,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+class UnreadableWeightsError(OSError): ...  # from opening a model, and from any step after
+
 class Config:
     def __init__(
         self,

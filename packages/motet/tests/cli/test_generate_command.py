@@ -1,6 +1,7 @@
 """`motet generate`, the real process."""
 
 import json
+import shutil
 import signal
 import subprocess
 from pathlib import Path
@@ -145,3 +146,20 @@ def test_formats_that_cannot_be_are_one_sentence(tmp_path: Path) -> None:
         assert (done.returncode, done.stdout) == (2, "")
         assert done.stderr.count("\n") == 1
         assert said in done.stderr
+
+
+def test_a_model_whose_file_is_cut_short_meanwhile(random_model: Path, tmp_path: Path) -> None:
+    model = Path(shutil.copytree(random_model, tmp_path / "model"))
+    weights = model / "model.safetensors"
+    command = [*COMMAND, "generate", "Hello", "--model", str(model), "--temperature", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout
+        assert process.stderr
+        process.stdout.read(1)
+        with weights.open("r+b") as file:
+            file.truncate(4096)
+        process.stdout.read()
+        complaint = process.stderr.read().decode()
+    assert process.returncode == 2, complaint
+    assert f"{weights} became shorter while the model was in use: download" in complaint
+    assert "Traceback" not in complaint

@@ -1,19 +1,14 @@
-"""Small random models, as this house and as transformers see them."""
+"""Small random models."""
 
 import random
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from transformers import GptOssConfig, GptOssForCausalLM
-from transformers.utils import logging
 
-from motet.checkpoint import Checkpoint, ModelConfig, dequantize, from_bf16
+from motet.checkpoint import Checkpoint, ModelConfig
 from motet.checkpoint.config import FULL, SLIDING
 from motet.checkpoint.random import random_tensors
-
-logging.set_verbosity_error()  # it comments on every unusual YaRN factor
 
 
 def random_config(seed: int) -> ModelConfig:
@@ -58,29 +53,3 @@ def random_tokens(config: ModelConfig, count: int, seed: int = 0) -> NDArray[np.
     """A prompt without meaning."""
     random_ids = np.random.default_rng(seed).integers(0, config.vocabulary_size, count)
     return random_ids.astype(np.int32)
-
-
-def reference_logits(checkpoint: Checkpoint, tokens: NDArray[np.int32]) -> NDArray[np.float32]:
-    """Logits [tokens, vocabulary] of transformers' GptOssForCausalLM in float32."""
-    values = checkpoint.config.to_huggingface()
-    del values["quantization_config"], values["torch_dtype"]
-    config = GptOssConfig(**values, pad_token_id=None)
-    config._attn_implementation = "eager"
-    config._experts_implementation = "eager"
-    model = GptOssForCausalLM(config).float().eval()
-    model.load_state_dict(_dequantised(checkpoint))
-    with torch.no_grad():
-        return model(torch.from_numpy(tokens.astype(np.int64))[None]).logits[0].numpy()
-
-
-def _dequantised(checkpoint: Checkpoint) -> dict[str, torch.Tensor]:
-    tensors = checkpoint.tensors
-    state = {}
-    for name, tensor in tensors.items():
-        if name.endswith("_blocks"):
-            stem = name.removesuffix("_blocks")
-            values = dequantize(tensor.data, tensors[f"{stem}_scales"].data)
-            state[stem] = torch.from_numpy(values).transpose(1, 2)
-        elif not name.endswith("_scales"):
-            state[name] = torch.from_numpy(from_bf16(tensor.data))
-    return state

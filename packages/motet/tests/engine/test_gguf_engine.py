@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from random_models import random_checkpoint, random_config, random_tokens
+from this_machine import INSTRUCTION_SETS, model_on
 
 from motet.checkpoint import Checkpoint, open_checkpoint
 from motet.checkpoint.config import FULL, SLIDING
 from motet.checkpoint.gguf import huggingface_tensors, write_gguf
-from motet.engine.native import native_model
 from motet.harmony import o200k_harmony
 
 PROMPT = 60
@@ -37,17 +37,21 @@ def as_huggingface(checkpoint: Checkpoint) -> Checkpoint:
     return replace(checkpoint, layout="huggingface", tensors=tensors)
 
 
-def test_logits_are_those_of_the_same_numbers_in_the_other_layout(stored: Checkpoint) -> None:
+@pytest.mark.parametrize("isa", INSTRUCTION_SETS)
+def test_logits_are_those_of_the_same_numbers_in_the_other_layout(
+    isa: str, stored: Checkpoint
+) -> None:
     tokens = random_tokens(stored.config, PROMPT)
-    file, plain = native_model(stored), native_model(as_huggingface(stored))
+    file, plain = model_on(isa, stored), model_on(isa, as_huggingface(stored))
     found = file.step([(file.sequence(), tokens, PROMPT)])
     wanted = plain.step([(plain.sequence(), tokens, PROMPT)])
     assert np.abs(found - wanted).max() < 1e-5 * np.abs(wanted).max()  # other orders of sums
 
 
-def test_the_fast_mode_takes_8_bit_matrices_as_they_are(stored: Checkpoint) -> None:
+@pytest.mark.parametrize("isa", INSTRUCTION_SETS)
+def test_the_fast_mode_takes_8_bit_matrices_as_they_are(isa: str, stored: Checkpoint) -> None:
     tokens = random_tokens(stored.config, PROMPT)
-    exact, fast = native_model(stored), native_model(stored, precision="fast")
+    exact, fast = model_on(isa, stored), model_on(isa, stored, precision="fast")
     assert not fast.derived()
     wanted = exact.step([(exact.sequence(), tokens, PROMPT)])
     found = fast.step([(fast.sequence(), tokens, PROMPT)])

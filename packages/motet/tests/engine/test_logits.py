@@ -1,11 +1,14 @@
 """The forward pass against transformers, and against itself cut up in every way."""
 
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from random_models import random_checkpoint, random_config, random_tokens, reference_logits
+from random_models import random_checkpoint, random_config, random_tokens
+from reference import reference_logits
+from this_machine import INSTRUCTION_SETS, model_on
 
 from motet._native import Model, Sequence
 from motet.checkpoint import Checkpoint, ModelConfig
@@ -15,7 +18,6 @@ from motet.engine.native import native_model
 
 PROMPT = 150
 CONFIGS = range(20)
-INSTRUCTION_SETS = ["portable", "avx2", "avxvnni", "avx512"]
 TOLERANCE = 1e-5  # of the largest logit; measured: 2e-6
 AT_ONCE = (PROMPT,)
 ONE_BY_ONE = (1,) * PROMPT
@@ -55,36 +57,24 @@ def test_the_random_configs_cover_the_family() -> None:
     assert all(set(c.layer_types) == {SLIDING, FULL} for c in configs)
 
 
+@cache
+def reference(seed: int) -> NDArray[np.float32]:
+    """What transformers says after every token of the prompt."""
+    checkpoint = random_checkpoint(random_config(seed), seed)
+    return reference_logits(checkpoint, random_tokens(checkpoint.config, PROMPT, seed))
+
+
 @pytest.mark.parametrize("seed", CONFIGS)
-def test_logits_are_those_of_transformers_however_the_prompt_is_cut(seed: int) -> None:
-    checkpoint = random_checkpoint(random_config(seed), seed)
-    tokens = random_tokens(checkpoint.config, PROMPT, seed)
-    model = native_model(checkpoint, threads=2)
-
-    at_once = read(model, tokens, AT_ONCE)
-
-    assert_agrees(at_once, reference_logits(checkpoint, tokens))
-    assert np.array_equal(read(model, tokens, UNEVEN), at_once)
-    assert np.array_equal(read(model, tokens, ONE_BY_ONE), at_once)
-
-
 @pytest.mark.parametrize("isa", INSTRUCTION_SETS)
-@pytest.mark.parametrize("seed", [3, 6])
-def test_every_instruction_set_computes_the_model(
-    isa: str, seed: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("MOTET_ISA", isa)
+def test_logits_are_those_of_transformers_however_the_prompt_is_cut(isa: str, seed: int) -> None:
     checkpoint = random_checkpoint(random_config(seed), seed)
     tokens = random_tokens(checkpoint.config, PROMPT, seed)
-    try:
-        model = native_model(checkpoint, threads=2)
-    except EngineError:
-        pytest.skip(f"this machine has no {isa}")
-    assert model.instruction_set == isa
+    model = model_on(isa, checkpoint, threads=2)
 
     at_once = read(model, tokens, AT_ONCE)
 
-    assert_agrees(at_once, reference_logits(checkpoint, tokens))
+    assert_agrees(at_once, reference(seed))
+    assert np.array_equal(read(model, tokens, UNEVEN), at_once)
     assert np.array_equal(read(model, tokens, ONE_BY_ONE), at_once)
 
 
@@ -126,16 +116,10 @@ def batch_of(config: ModelConfig, *lengths: int) -> list[NDArray[np.int32]]:
 
 @pytest.mark.parametrize("isa", INSTRUCTION_SETS)
 @pytest.mark.parametrize("threads", [1, 3])
-def test_a_batch_gives_each_sequence_the_bits_it_gets_alone(
-    isa: str, threads: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("MOTET_ISA", isa)
+def test_a_batch_gives_each_sequence_the_bits_it_gets_alone(isa: str, threads: int) -> None:
     checkpoint = random_checkpoint(replace(random_config(7), hidden_size=192, experts=6))
-    try:
-        model = native_model(checkpoint, threads=threads)
-    except EngineError:
-        pytest.skip(f"this machine has no {isa}")
-    alone = native_model(checkpoint, threads=1)
+    model = model_on(isa, checkpoint, threads=threads)
+    alone = model_on(isa, checkpoint, threads=1)
     prompts = batch_of(checkpoint.config, 1, 2, 3, 5, 17, 70, 130)
     for size in range(1, len(prompts) + 1):
         batch = [(model.sequence(), prompt, prompt.size) for prompt in prompts[:size]]

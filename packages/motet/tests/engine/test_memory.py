@@ -60,6 +60,8 @@ def test_the_fast_mode_needs_what_it_keeps() -> None:
     [
         (10**10, "fast", r"needs 1\d\.\d\d GB .* but 10\.00 GB are free here; .*smaller model"),
         (12_500_000_000, "exact", "the fast precision would fit"),
+        (11_500_000_000, "exact", "the fast4 precision would fit"),
+        (11_500_000_000, "fast", "the fast4 precision would fit"),
     ],
 )
 def test_the_refusal_says_what_would_fit(

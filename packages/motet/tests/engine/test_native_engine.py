@@ -3,8 +3,9 @@
 import asyncio
 import threading
 from collections.abc import AsyncIterator
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import replace
+from random import Random
 
 import numpy as np
 import pytest
@@ -204,6 +205,82 @@ async def test_a_broken_constraint_takes_no_other_generation_with_it(
     assert isinstance(ill, EngineError)
     assert "the grammar fell over" in str(ill)
     assert await freed(engine)
+
+
+class Lingering:
+    """A constraint that holds up the step in progress until it is let go."""
+
+    def __init__(self) -> None:
+        self.reached, self.released = threading.Event(), threading.Event()
+
+    def allowed(self) -> NDArray[np.bool_] | None:
+        self.reached.set()
+        assert self.released.wait(timeout=20)
+        return None
+
+    def accept(self, token: int) -> None:
+        pass
+
+
+async def test_a_generation_cancelled_within_a_step_takes_no_other_with_it(
+    engine: NativeEngine,
+) -> None:
+    expected = await collect(engine, request(maximum_tokens=10))
+    constraint = Lingering()
+    well = asyncio.create_task(collect(engine, request(maximum_tokens=10)))
+    cancelled = asyncio.create_task(collect(engine, request(seed=1, constraint=constraint)))
+    assert await asyncio.to_thread(constraint.reached.wait, 20)
+    cancelled.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await cancelled
+    constraint.released.set()
+    assert await well == expected
+    assert await freed(engine)
+
+
+async def test_logits_that_are_no_numbers_end_their_own_generation_alone() -> None:
+    name, spoilt = "model.embed_tokens.weight", 3
+    tensor = CHECKPOINT.tensors[name]
+    data = tensor.data.copy()
+    data[spoilt] = 0x7FC0  # the bf16 pattern of NaN
+    tensors = {**CHECKPOINT.tensors, name: replace(tensor, data=data)}
+    engine = NativeEngine(replace(CHECKPOINT, tensors=tensors), threads=2)
+    sane = replace(request(maximum_tokens=20), prompt=list(range(4, 40)))
+    expected = await collect(engine, sane)
+    assert spoilt not in expected.tokens
+    ill = replace(sane, prompt=[*sane.prompt, spoilt])
+    outcomes = await asyncio.gather(
+        *(collect(engine, one) for one in (sane, ill, sane)), return_exceptions=True
+    )
+    assert outcomes[::2] == [expected] * 2
+    assert "not numbers" in str(outcomes[1])
+    assert await freed(engine)
+    await engine.close()
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_what_becomes_of_others_changes_nothing(engine: NativeEngine, seed: int) -> None:
+    """Generations are cancelled at random moments, or break; the rest say what they always say."""
+    random = Random(seed)
+    lasting = [
+        request(random.randint(1, 150), i, SamplingParameters(seed=i), maximum_tokens=20)
+        for i in range(6)
+    ]
+    expected = [await collect(engine, one) for one in lasting]
+
+    async def disturb(number: int) -> None:
+        await asyncio.sleep(random.random() / 20)
+        constraint = Breaking(random.randint(0, 9)) if number % 3 == 0 else None
+        one = request(random.randint(1, 390), number, constraint=constraint)
+        with suppress(asyncio.TimeoutError, EngineError):
+            await asyncio.wait_for(collect(engine, one), random.random() / 10)
+
+    disturbing = [asyncio.create_task(disturb(number)) for number in range(80)]
+    found = await asyncio.gather(*(collect(engine, one) for one in lasting))
+    assert found == expected
+    await asyncio.gather(*disturbing)
+    assert await freed(engine)
+    assert await collect(engine, lasting[0]) == expected[0]
 
 
 async def test_tokens_that_came_before_an_error_are_not_lost(engine: NativeEngine) -> None:

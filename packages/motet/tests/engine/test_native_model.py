@@ -10,14 +10,16 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from random_models import random_checkpoint, random_config, random_tokens
+from this_machine import INSTRUCTION_SETS, model_on, not_sanitized
 
 from motet import _native
 from motet.checkpoint import Tensor
 from motet.engine import EngineError
-from motet.engine.native import native_model
+from motet.engine.native import Precision, native_model
 
 CHECKPOINT = random_checkpoint(random_config(3))
 CONFIG = CHECKPOINT.config
+PRECISIONS: tuple[Precision, ...] = ("exact", "fast", "fast4")
 BLOCKS = "model.layers.0.mlp.experts.down_proj_blocks"
 
 
@@ -146,14 +148,19 @@ def test_models_come_and_go_without_a_trace() -> None:
         model.step([(model.sequence(), tokens, 1)])
 
 
+@pytest.mark.parametrize("isa", INSTRUCTION_SETS)
+@pytest.mark.parametrize("precision", PRECISIONS)
 @pytest.mark.parametrize("row", [0, 1], ids=["gate", "linear"])
-def test_a_weight_that_is_no_number_is_not_clamped_into_one(row: int) -> None:
+def test_a_weight_that_is_no_number_is_not_clamped_into_one(
+    row: int, precision: Precision, isa: str
+) -> None:
     name = "model.layers.0.mlp.experts.gate_up_proj_bias"
     tensor = CHECKPOINT.tensors[name]
     data = tensor.data.copy()
     data[:, row] = 0x7FC0  # the bf16 pattern of NaN
     changed = Tensor(name, "BF16", tensor.shape, data)
-    model = native_model(replace(CHECKPOINT, tensors={**CHECKPOINT.tensors, name: changed}))
+    spoilt = replace(CHECKPOINT, tensors={**CHECKPOINT.tensors, name: changed})
+    model = model_on(isa, spoilt, precision=precision)
     assert np.isnan(model.step([(model.sequence(), ids(1, 2, 3), 1)])).any()
 
 
@@ -181,12 +188,63 @@ def test_a_system_that_gives_few_threads() -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_damaged_scales_do_not_crash() -> None:
+LITTLE_MEMORY = """
+import resource, sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+import numpy as np
+from random_models import random_checkpoint, random_config, random_tokens
+from motet.engine.native import native_model
+
+def limit(room):
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + room, -1))
+
+checkpoint = random_checkpoint(random_config(3))
+tokens = random_tokens(checkpoint.config, 3000)
+plain = native_model(checkpoint, precision=sys.argv[2], threads=2)
+wanted = plain.step([(plain.sequence(), tokens, 1)])
+few = plain.step([(plain.sequence(), tokens[:20], 20)])
+model = native_model(checkpoint, precision=sys.argv[2], threads=2)
+sequence, failures = model.sequence(), 0
+model.step([(sequence, tokens[:100], 0)])
+for room in range(0, 100_000_000, 1_000_000):
+    limit(room)
+    try:
+        logits = model.step([(sequence, tokens[100:], 1)])
+    except MemoryError:
+        logits = None
+    resource.setrlimit(resource.RLIMIT_AS, (-1, -1))
+    if logits is not None:
+        break
+    failures += 1
+    assert sequence.length == 100
+    assert np.array_equal(model.step([(model.sequence(), tokens[:20], 20)]), few)
+assert failures > 5, failures
+assert np.array_equal(logits, wanted)
+del sequence
+assert model.cache_bytes == 0
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits the address space as Linux does")
+@not_sanitized(reason="AddressSanitizer ends a program that is out of memory")
+@pytest.mark.parametrize("precision", ["exact", "fast"])
+def test_a_step_that_runs_out_of_memory_changes_nothing(precision: str) -> None:
+    run = [sys.executable, "-c", LITTLE_MEMORY, str(Path(__file__).parent), precision]
+    done = subprocess.run(run, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("isa", INSTRUCTION_SETS)
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_damaged_scales_do_not_crash(precision: Precision, isa: str) -> None:
     name = BLOCKS.replace("blocks", "scales")
     for scale in (0, 1, 254, 255):
         tensor = CHECKPOINT.tensors[name]
         data = np.full_like(tensor.data, scale)
         changed = Tensor(name, "U8", tensor.shape, data)
-        model = native_model(replace(CHECKPOINT, tensors={**CHECKPOINT.tensors, name: changed}))
+        damaged = replace(CHECKPOINT, tensors={**CHECKPOINT.tensors, name: changed})
+        model = model_on(isa, damaged, precision=precision)
         logits = model.step([(model.sequence(), random_tokens(CONFIG, 70), 1)])
         assert np.isfinite(logits).all() == (scale < 2)

@@ -48,7 +48,7 @@ def open_folder(folder: ModelFolder, sources: list[Source]) -> Checkpoint:
         return Checkpoint(
             path=folder.path,
             layout=folder.layout,
-            files=tuple(file.path for file in files),
+            mapped=tuple(file.mapped for file in files),
             config=folder.config,
             tensors={tensor.name: tensor for tensor in tensors},
             cut_vocabulary=_cut_vocabulary(folder),

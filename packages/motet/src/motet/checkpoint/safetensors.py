@@ -14,11 +14,11 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from motet.checkpoint.errors import CheckpointError, system_errors
 from motet.checkpoint.keys import shown
+from motet.checkpoint.mapping import MappedFile
 from motet.checkpoint.tensors import NUMPY_DTYPES
 
 _PREFIX = 8
@@ -63,9 +63,9 @@ class SafetensorsFile:
     def __init__(self, path: Path) -> None:
         self.path = path
         with system_errors("read", path):
-            self.size = path.stat().st_size
             header, data_start = self._read_header()
-            self._bytes = np.memmap(path, dtype=np.uint8, mode="r").view(np.ndarray)
+            self.mapped = MappedFile(path)
+            self.size = self.mapped.bytes.size
         self.tensors: Mapping[str, StoredTensor] = {
             name: self._stored_tensor(name, entry, data_start)
             for name, entry in header.items()
@@ -82,7 +82,7 @@ class SafetensorsFile:
                 f"tensor {shown(name)} starts at byte {stored.start}, which is no multiple of its"
                 f" {dtype.itemsize}-byte values: save it again with the safetensors library"
             )
-        return self._bytes[stored.start : stored.end].view(dtype).reshape(stored.shape)
+        return self.mapped.bytes[stored.start : stored.end].view(dtype).reshape(stored.shape)
 
     def _read_header(self) -> tuple[dict[str, Any], int]:
         with self.path.open("rb") as file:

@@ -8,6 +8,7 @@ from pathlib import Path
 from motet.checkpoint.config import ModelConfig
 from motet.checkpoint.errors import CheckpointError
 from motet.checkpoint.layout import Layout
+from motet.checkpoint.mapping import MappedFile
 from motet.checkpoint.tensors import Tensor
 from motet.harmony.vocabulary import VOCABULARY_FILE, Vocabulary, o200k_harmony
 
@@ -35,16 +36,30 @@ class Checkpoint:
     of the file's own choice, with the experts as `gate_proj`, `up_proj` and `down_proj` (or
     `gate_up_proj` where the file interleaves them), each with a `_bias`.
 
-    The files may be renamed or deleted while they are mapped, but not cut short: the system ends a
-    process that reads where its file no longer is (SIGBUS), and nothing in Python can catch that.
+    The files may be renamed, replaced or deleted while they are mapped, but not cut short: reading
+    `tensors` where a file no longer is ends the process (SIGBUS), but for the native engine.
     """
 
     path: Path
     layout: Layout
-    files: tuple[Path, ...]
+    mapped: tuple[MappedFile, ...]
     config: ModelConfig
     tensors: Mapping[str, Tensor]
     cut_vocabulary: Vocabulary | None
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """Where the tensors were found."""
+        return tuple(file.path for file in self.mapped)
+
+    def require_whole(self) -> None:
+        """Raise CheckpointError if a file has been cut short since it was mapped."""
+        for file in self.mapped:
+            if not file.whole:
+                raise CheckpointError(
+                    f"{file.path} became shorter while the model was in use: download or restore it"
+                    " and open the model again"
+                )
 
     @property
     def tensor_bytes(self) -> int:

@@ -15,6 +15,7 @@ from motet.cli.documents import json_text
 from motet.cli.terminal import Waiting, write
 from motet.engine.benchmark import Figure, Machine, measure, measure_machine, phases
 from motet.engine.native import Precision, native_model
+from motet.engine.readable import readable_weights
 
 
 def measure_model(
@@ -41,7 +42,7 @@ def measure_model(
         write(_heading(machine, model.instruction_set, precision, start, derived))
     figures = []
     for phase in phases(prompts, depths, batches):
-        with Waiting(f"Measuring {phase.name}"):
+        with Waiting(f"Measuring {phase.name}"), readable_weights(checkpoint):
             figure = measure(model, checkpoint.config, phase, machine, precision, rounds)
         figures.append(figure)
         if not as_json:

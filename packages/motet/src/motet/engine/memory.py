@@ -7,24 +7,24 @@ then never reads again.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from math import prod
 
-from motet.checkpoint import Checkpoint, Tensor
+from motet.checkpoint import Checkpoint, ModelConfig, Tensor, TensorSpec
 from motet.checkpoint.inspection import available_memory, show_bytes
+from motet.checkpoint.layout import tensor_specs
+from motet.checkpoint.published import published_config
 from motet.checkpoint.sizes import cache_bytes
 from motet.engine.errors import EngineError
 
 _CONTEXT = 4096  # tokens that have to fit at least
 _DERIVED = ("q_proj.weight", "k_proj.weight", "v_proj.weight", "o_proj.weight", "lm_head.weight")
-_DERIVED_BITS = {"fast": 8.5, "fast4": 4.5}  # with a share of a float16
+_DERIVED_BITS = {"fast": 8.5, "fast4": 4.5}  # with a share of a float16; the smallest last
 
 
 def memory_needed(checkpoint: Checkpoint, precision: str, tokens: int) -> int:
     """Bytes for the weights that are read again and again and a context of so many tokens."""
-    config = checkpoint.config
-    weights = sum(_resident_bytes(each, precision) for each in checkpoint.tensors.values())
-    cache = cache_bytes(config, min(tokens, config.context_length))
-    return weights + (2 * cache if precision == "exact" else cache)
+    return _needed(checkpoint.config, checkpoint.tensors.values(), precision, tokens)
 
 
 def require_memory(checkpoint: Checkpoint, precision: str) -> None:
@@ -33,16 +33,31 @@ def require_memory(checkpoint: Checkpoint, precision: str) -> None:
     needed = memory_needed(checkpoint, precision, _CONTEXT)
     if available is None or needed <= available:
         return
-    sentence = (
+    raise EngineError(
         f"the model needs {show_bytes(needed)} of memory at the precision {precision}, but"
-        f" {show_bytes(available)} are free here"
+        f" {show_bytes(available)} are free here; {_what_fits(checkpoint, available)}"
     )
-    if precision == "exact" and memory_needed(checkpoint, "fast", _CONTEXT) <= available:
-        raise EngineError(f"{sentence}; the fast precision would fit")
-    raise EngineError(f"{sentence}; end other programs, or use a smaller model")
 
 
-def _resident_bytes(tensor: Tensor, precision: str) -> int:
+def _what_fits(checkpoint: Checkpoint, available: int) -> str:
+    for precision in _DERIVED_BITS:
+        if memory_needed(checkpoint, precision, _CONTEXT) <= available:
+            return f"the {precision} precision would fit"
+    smaller = published_config("20b")
+    if _needed(smaller, tensor_specs(smaller), "fast", _CONTEXT) <= available:
+        return "end other programs, or use a smaller model: gpt-oss-20b would fit"
+    return "end other programs, or use a smaller model"
+
+
+def _needed(
+    config: ModelConfig, tensors: Iterable[Tensor | TensorSpec], precision: str, tokens: int
+) -> int:
+    weights = sum(_resident_bytes(each, precision) for each in tensors)
+    cache = cache_bytes(config, min(tokens, config.context_length))
+    return weights + (2 * cache if precision == "exact" else cache)
+
+
+def _resident_bytes(tensor: Tensor | TensorSpec, precision: str) -> int:
     if tensor.name == "model.embed_tokens.weight":
         return 0  # a row for each token, and no more
     if precision in _DERIVED_BITS and tensor.name.endswith(_DERIVED):

@@ -26,6 +26,7 @@ from motet.engine.derived import Matrices, keep_matrices, kept_matrices
 from motet.engine.errors import EngineError
 from motet.engine.memory import require_memory
 from motet.engine.processors import available_processors
+from motet.engine.readable import readable_weights, require_whole
 from motet.engine.request import GeneratedTokens, GenerationRequest
 from motet.engine.sampling import Sampler
 from motet.engine.scheduling import LIVE_GENERATIONS, Generation, plan_step
@@ -55,6 +56,7 @@ class NativeEngine:
         self.obeys_constraints = True
         self.vocabulary_size = checkpoint.config.vocabulary_size
         self.context_length = checkpoint.config.context_length
+        self._checkpoint = checkpoint
         self._model: _native.Model | None = native_model(
             checkpoint, precision=precision, threads=threads
         )
@@ -137,7 +139,8 @@ class NativeEngine:
         while model := self._arrange():
             deliver(_begin(self._live))
             try:
-                outputs = _step(model, self._live, self._masks)
+                with readable_weights(self._checkpoint):
+                    outputs = _step(model, self._live, self._masks)
             except BaseException as error:  # whatever ended this thread would leave callers waiting
                 outputs = [_failed(generation, error) for generation in self._live]
             deliver(outputs)
@@ -174,15 +177,17 @@ def native_model(
 ) -> _native.Model:
     """The native model over the checkpoint's arrays, which it keeps alive. Raises EngineError."""
     require_memory(checkpoint, precision)
+    require_whole(checkpoint)
     stored = {name: (each.dtype, each.data) for name, each in checkpoint.tensors.items()}
     tensors: Matrices = {**stored, **kept_matrices(checkpoint, precision)}
     try:
-        model = _native.Model(
-            _native_config(checkpoint.config),
-            tensors,
-            precision=precision,
-            threads=threads or available_processors(),
-        )
+        with readable_weights(checkpoint):
+            model = _native.Model(
+                _native_config(checkpoint.config),
+                tensors,
+                precision=precision,
+                threads=threads or available_processors(),
+            )
     except ValueError as error:
         raise EngineError(f"the native engine cannot run this model: {error}") from error
     keep_matrices(checkpoint, precision, model.derived())

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from motet.checkpoint.errors import CheckpointError, system_errors
 from motet.checkpoint.gguf.cursor import Cursor, MalformedError
 from motet.checkpoint.keys import shown
+from motet.checkpoint.mapping import MappedFile
 
 MAGIC = b"GGUF"
 DEFAULT_ALIGNMENT = 32
@@ -101,9 +102,9 @@ class GgufFile:
             self.size = path.stat().st_size
             if not self.size:
                 raise self._problem("it is empty: download it again")
-            self._bytes = np.memmap(path, dtype=np.uint8, mode="r").view(np.ndarray)
+            self.mapped = MappedFile(path)
         try:
-            cursor = Cursor(self._bytes)
+            cursor = Cursor(self.mapped.bytes)
             tensor_count, key_count = _counts(cursor)
             self.metadata: Mapping[str, Any] = _metadata(cursor, key_count)
             described = [_description(cursor) for _ in range(tensor_count)]
@@ -118,7 +119,7 @@ class GgufFile:
         but the last."""
         tensor = self.tensors[name]
         rows = prod(tensor.shape[:-1])
-        return self._bytes[tensor.start : tensor.end].reshape(rows, tensor.row_bytes)
+        return self.mapped.bytes[tensor.start : tensor.end].reshape(rows, tensor.row_bytes)
 
     def _placed(
         self, described: list[tuple[GgufTensor, int]], data_start: int

@@ -84,7 +84,7 @@ def open_gguf(path: Path) -> Checkpoint:
     return Checkpoint(
         path=files[0].path,
         layout="gguf",
-        files=tuple(file.path for file in files),
+        mapped=tuple(file.mapped for file in files),
         config=config,
         tensors=tensors,
         cut_vocabulary=_cut_vocabulary(files[0], config),
