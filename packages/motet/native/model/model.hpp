@@ -43,6 +43,10 @@ class Model {
     const std::deque<DerivedMatrix>& derived() const { return weights_.derived(); }
     // Memory held by the key-value caches of all its sequences.
     size_t cache_bytes() const { return cache_->bytes(); }
+    // Memory of one page, 64 positions, of the layers of a kind.
+    size_t page_bytes(LayerKind kind) const {
+        return config_->layers_of(kind) * cache_->shape().block_bytes();
+    }
 
     std::shared_ptr<Sequence> sequence() const {
         return std::make_shared<Sequence>(config_, cache_);

@@ -13,8 +13,10 @@ from motet.checkpoint import Checkpoint, Tensor
 from motet.checkpoint.inspection import available_memory, show_bytes
 from motet.checkpoint.sizes import cache_bytes
 from motet.engine.errors import EngineError
+from motet.engine.pages import PageSizes
 
 _CONTEXT = 4096  # tokens that have to fit at least
+_SHARE = 0.5  # of the memory beside the weights that keys and values may take
 _DERIVED = ("q_proj.weight", "k_proj.weight", "v_proj.weight", "o_proj.weight", "lm_head.weight")
 _DERIVED_BITS = {"fast": 8.5, "fast4": 4.5}  # with a share of a float16
 
@@ -40,6 +42,24 @@ def require_memory(checkpoint: Checkpoint, precision: str) -> None:
     if precision == "exact" and memory_needed(checkpoint, "fast", _CONTEXT) <= available:
         raise EngineError(f"{sentence}; the fast precision would fit")
     raise EngineError(f"{sentence}; end other programs, or use a smaller model")
+
+
+def spare_memory(checkpoint: Checkpoint, precision: str) -> int | None:
+    """Bytes that will be free beside the weights of a model that is not loaded yet, if known."""
+    available = available_memory()
+    if available is None:
+        return None
+    return available - memory_needed(checkpoint, precision, tokens=0)
+
+
+def default_limit(spare: int | None, sizes: PageSizes, context_length: int) -> int:
+    """How much keys and values may take: half of what is spare, and always a context of some use.
+
+    Where nobody knows what is spare, it is one whole context.
+    """
+    whole = sizes.needed(context_length)
+    least = sizes.needed(min(context_length, _CONTEXT))
+    return whole if spare is None else max(least, round(_SHARE * spare))
 
 
 def _resident_bytes(tensor: Tensor, precision: str) -> int:
