@@ -1,4 +1,4 @@
-"""The tree of known prefixes: what it finds, what it forgets first, and that its books are right."""
+"""The tree of known prefixes: what it finds, what it forgets first, and its books."""
 
 from collections.abc import Iterator
 from dataclasses import replace

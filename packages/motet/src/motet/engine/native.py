@@ -12,8 +12,9 @@ fails, the live generations end with an EngineError and the engine goes on.
 import asyncio
 import threading
 import time
-from collections.abc import AsyncGenerator, Callable, Iterable
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 from typing import Literal, TypeAlias
 
@@ -69,7 +70,9 @@ class NativeEngine:
         spare = spare_memory(checkpoint, precision)
         model = native_model(checkpoint, precision=precision, threads=threads)
         sizes = PageSizes.of(model, config)
-        limit = key_value_limit or default_limit(spare, sizes, config.context_length)
+        limit = key_value_limit
+        if limit is None:
+            limit = default_limit(spare, sizes, config.context_length)
         self.obeys_constraints = True
         self.vocabulary_size = config.vocabulary_size
         self.context_length = _context_within(limit, sizes, config)
@@ -106,7 +109,7 @@ class NativeEngine:
         """What the engine holds and has done; a closed one holds nothing."""
         with self._lock:
             if self._scheduler is None:
-                return EngineStatistics(totals=self._totals)
+                return EngineStatistics(totals=replace(self._totals))
             return self._scheduler.statistics()
 
     def clear_cache(self) -> None:
@@ -279,7 +282,7 @@ def _begin(generations: Iterable[Generation]) -> Outputs:
 
 
 def _step(
-    model: _native.Model, parts: Iterable[Part], times: StepTimes, masks: Executor
+    model: _native.Model, parts: Sequence[Part], times: StepTimes, masks: Executor
 ) -> Outputs:
     """Run the model once and extend the generations that have read all they have.
 
@@ -293,7 +296,7 @@ def _step(
     }
     started = time.perf_counter()
     logits = model.step([(part.generation.sequence, part.tokens, part.rows) for part in parts])
-    if all(part.decodes for part in parts):
+    if parts and all(part.decodes for part in parts):
         times.note(sum(part.tokens.size for part in parts), time.perf_counter() - started)
 
     def extend(part: Part, rows: NDArray[np.float32]) -> GeneratedTokens:

@@ -176,8 +176,9 @@ class Scheduler:
 
     def _shares(self) -> dict[Generation, Tokens]:
         """The tokens that each should read next, if there is memory."""
-        decoding = [each for each in self.live if each.unread.size <= TOKENS_AT_ONCE]
-        prompts = [each for each in self.live if each.unread.size > TOKENS_AT_ONCE]
+        going_on = [each for each in self.live if not each.over]
+        decoding = [each for each in going_on if each.unread.size <= TOKENS_AT_ONCE]
+        prompts = [each for each in going_on if each.unread.size > TOKENS_AT_ONCE]
         rows = sum(each.unread.size for each in decoding)
         price = self.times.price(rows) if self._speculation else 1.0
         shares = {each: self._with_draft(each, price) for each in decoding}
