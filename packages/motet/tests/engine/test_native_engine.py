@@ -62,8 +62,7 @@ def greedy_by_hand(wanted: GenerationRequest, count: int) -> list[int]:
 async def freed(engine: NativeEngine) -> bool:
     """Whether generations hold nothing as soon as the step in progress is over."""
     for _ in range(200):
-        figures = engine.statistics()
-        if figures.key_value_bytes == figures.cached_bytes and not figures.live + figures.waiting:
+        if not engine.statistics().live:
             engine.clear_cache()
             return engine.statistics().key_value_bytes == 0
         await asyncio.sleep(0.01)

@@ -155,7 +155,7 @@ async def check_empty(engine: NativeEngine) -> None:
 
 @pytest_asyncio.fixture
 async def alone() -> AsyncIterator[NativeEngine]:
-    engine = NativeEngine(CHECKPOINT, threads=1, speculation=False)
+    engine = NativeEngine(CHECKPOINT, threads=1)
     yield engine
     await engine.close()
 
@@ -171,7 +171,9 @@ async def test_answers_are_those_that_come_alone(
     # with an eye to what comes.
     monkeypatch.setattr("motet.engine.scheduling.RESERVE", 0)
     monkeypatch.setattr(StepTimes, "price", lambda *_: 0.0)
-    engine = NativeEngine(CHECKPOINT, threads=2, key_value_limit=SIZES.needed(tokens))
+    engine = NativeEngine(
+        CHECKPOINT, threads=2, key_value_limit=SIZES.needed(tokens), speculation=True
+    )
     answers = await asyncio.gather(*(collect(engine, each) for each in wanted))
     for recipe, answer, whole in zip(wanted, answers, expected, strict=True):
         assert answer.tokens == whole.tokens[: len(answer.tokens)]
@@ -193,7 +195,7 @@ async def test_guessing_changes_no_token(
 ) -> None:
     """With tokens that repeat, so that guesses are right, and with a stop among them."""
     monkeypatch.setattr(StepTimes, "price", lambda *_: 0.0)
-    engine = NativeEngine(CHECKPOINT, threads=1)
+    engine = NativeEngine(CHECKPOINT, threads=1, speculation=True)
     for seed in range(5):
         recipe = Recipe(
             tuple([1, 2, 3, 4, 5] * 40),
@@ -206,8 +208,8 @@ async def test_guessing_changes_no_token(
     await engine.close()
 
 
-async def test_without_speculation_nothing_is_guessed() -> None:
-    engine = NativeEngine(CHECKPOINT, threads=1, speculation=False)
+async def test_nothing_is_guessed_unless_wanted() -> None:
+    engine = NativeEngine(CHECKPOINT, threads=1)
     sampling = SamplingParameters(temperature=0)
     await collect(engine, Recipe(tuple([1, 2] * 50), sampling, 200))
     assert engine.statistics().totals.drafted_tokens == 0

@@ -112,6 +112,8 @@ class Generation:
 
     def _agreeing(self, drafted: Tokens, start: int) -> int:
         """How many of the drafted tokens have come, behind the first `start`."""
+        if not drafted.size:
+            return 0
         count = min(self._count - start, drafted.size)
         differing = np.flatnonzero(self._tokens[start : start + count] != drafted[:count])
         return int(differing[0]) if differing.size else count

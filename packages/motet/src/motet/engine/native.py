@@ -12,7 +12,7 @@ fails, the live generations end with an EngineError and the engine goes on.
 import asyncio
 import threading
 import time
-from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
@@ -34,7 +34,6 @@ from motet.engine.processors import available_processors
 from motet.engine.request import GeneratedTokens, GenerationRequest
 from motet.engine.sampling import Sampler
 from motet.engine.scheduling import Part, Scheduler
-from motet.engine.speculation import StepTimes
 from motet.engine.statistics import EngineStatistics, Totals
 
 Precision: TypeAlias = Literal["exact", "fast", "fast4"]
@@ -53,7 +52,7 @@ class NativeEngine:
     the weights. What does not fit into it is no context: `context_length` is then less than the
     model's. `maximum_waiting`: requests beyond that many are turned away with EngineBusy.
     `speculation`: whether guessed tokens may be tried where that saves time; the answers are the
-    same. Raises EngineError if no native model can be made of the checkpoint.
+    same, and what it saves is little so far (docs/negative-results.md). Raises EngineError if no native model can be made of the checkpoint.
     """
 
     def __init__(
@@ -64,7 +63,7 @@ class NativeEngine:
         threads: int | None = None,
         key_value_limit: int | None = None,
         maximum_waiting: int = 256,
-        speculation: bool = True,
+        speculation: bool = False,
     ) -> None:
         config = checkpoint.config
         spare = spare_memory(checkpoint, precision)
@@ -205,11 +204,12 @@ class NativeEngine:
             return bool(scheduler.live)
 
     def _step(self, scheduler: Scheduler) -> Outputs:
+        started = time.perf_counter()
         with self._lock:
             parts = scheduler.plan()
-        outputs = _step(scheduler.model, parts, scheduler.times, self._masks)
+        outputs = _step(scheduler.model, parts, self._masks)
         with self._lock:
-            scheduler.settle(parts)
+            scheduler.settle(parts, time.perf_counter() - started)
         return outputs
 
     def _tell(self, outputs: Outputs) -> None:
@@ -281,9 +281,7 @@ def _begin(generations: Iterable[Generation]) -> Outputs:
     return [(box, output) for box, output in outputs if output != GeneratedTokens(())]
 
 
-def _step(
-    model: _native.Model, parts: Sequence[Part], times: StepTimes, masks: Executor
-) -> Outputs:
+def _step(model: _native.Model, parts: Iterable[Part], masks: Executor) -> Outputs:
     """Run the model once and extend the generations that have read all they have.
 
     Masks that take time are computed in `masks` while the model runs.
@@ -294,10 +292,7 @@ def _step(
         for part in extended
         if part.generation.has_slow_mask
     }
-    started = time.perf_counter()
     logits = model.step([(part.generation.sequence, part.tokens, part.rows) for part in parts])
-    if parts and all(part.decodes for part in parts):
-        times.note(sum(part.tokens.size for part in parts), time.perf_counter() - started)
 
     def extend(part: Part, rows: NDArray[np.float32]) -> GeneratedTokens:
         mask = pending[part].result() if part in pending else None

@@ -21,7 +21,7 @@ The policy, in the order it is applied before every step:
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -107,10 +107,7 @@ class Scheduler:
 
     def arrange(self) -> None:
         """Let generations that are over leave, and others join."""
-        for generation in self.live:
-            if generation.over:
-                self._free(generation)
-        self.live = [generation for generation in self.live if not generation.over]
+        self._dismiss()
         self.waiting = deque(each for each in self.waiting if not each.over)
         while self.waiting and len(self.live) < LIVE_GENERATIONS and self._admits(self.waiting[0]):
             self.live.append(self.waiting.popleft())
@@ -134,9 +131,11 @@ class Scheduler:
             self._count_begun(part.generation)
         return parts
 
-    def settle(self, parts: Iterable[Part]) -> None:
-        """Put what a step has read into the cache, and give back what no window reaches."""
+    def settle(self, parts: Sequence[Part], seconds: float) -> None:
+        """Put what a step has read into the cache, and give back what nobody needs any more."""
         self.totals.steps += 1
+        if self._speculation and parts and all(part.decodes for part in parts):
+            self.times.note(sum(part.tokens.size for part in parts), seconds)
         for part in parts:
             sequence = part.generation.sequence
             certain = part.tokens.size - part.drafted.size
@@ -146,6 +145,7 @@ class Scheduler:
             if sequence.length // PAGE > part.start // PAGE:
                 self.cache.keep(sequence, part.generation.tokens)
             sequence.trim()
+        self._dismiss()
 
     def statistics(self) -> EngineStatistics:
         """What is so now."""
@@ -191,8 +191,8 @@ class Scheduler:
         # The masks of a draft could not be computed beside the step.
         if price >= 1 or generation.has_slow_mask:
             return generation.unread
-        draft = generation.guesses.draft(generation.tokens, price)
-        return np.concatenate((generation.unread, draft[: generation.tokens_left - 1]))
+        draft = generation.guesses.draft(generation.tokens, price)[: generation.tokens_left - 1]
+        return np.concatenate((generation.unread, draft)) if draft.size else generation.unread
 
     def _prompt_shares(self, prompts: list[Generation], room: int) -> dict[Generation, Tokens]:
         oldest, *others = prompts
@@ -239,6 +239,13 @@ class Scheduler:
                 return 0
             self._preempt(self.live.pop())
         return count
+
+    def _dismiss(self) -> None:
+        """Let generations that are over go, before their callers hear of it."""
+        for generation in self.live:
+            if generation.over:
+                self._free(generation)
+        self.live = [generation for generation in self.live if not generation.over]
 
     def _preempt(self, generation: Generation) -> None:
         self._free(generation)

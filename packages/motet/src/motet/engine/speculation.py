@@ -28,6 +28,7 @@ _CONTEXTS = (3, 2)  # how many last tokens are looked up, the first that occurre
 _NEWEST = 1 / 8  # weight of the newest guess in the share of right ones
 _FADING = 0.98  # weight of earlier steps beside the newest
 _UNKNOWN_PRICE = 0.5
+_HELD_UP = 4  # times the usual
 _HIGHEST_PRICE = 0.9  # from here on guessing is not worth looking up
 
 
@@ -53,29 +54,42 @@ class Guesses:
 
 
 class StepTimes:
-    """Seconds of a step as a line over its rows, fitted to the recent steps."""
+    """Seconds of a step as a line over its rows, fitted to the recent steps.
+
+    A step that something else held up counts as a few times the usual at most.
+    """
 
     def __init__(self) -> None:
-        self._moments = np.zeros((2, 2))
-        self._products = np.zeros(2)
+        # Sums over the steps, old ones fading: 1, rows, rows^2, seconds, rows * seconds.
+        self._steps = self._rows = self._squares = self._seconds = self._products = 0.0
 
     def note(self, rows: int, seconds: float) -> None:
         """Take note of a step of so many rows."""
-        row = np.array([1.0, rows])
-        self._moments = _FADING * self._moments + np.outer(row, row)
-        self._products = _FADING * self._products + seconds * row
+        if self._steps:
+            usual = self._seconds / self._steps * max(1.0, rows * self._steps / self._rows)
+            seconds = min(seconds, _HELD_UP * usual)
+        self._steps = _FADING * self._steps + 1
+        self._rows = _FADING * self._rows + rows
+        self._squares = _FADING * self._squares + rows**2
+        self._seconds = _FADING * self._seconds + seconds
+        self._products = _FADING * self._products + rows * seconds
 
     def price(self, rows: int) -> float:
         """What a row more costs in a step of `rows`, as a share of the step's time for each."""
-        if np.linalg.det(self._moments) <= 1e-2 * self._moments[0, 0] ** 2:
+        spread = self._steps * self._squares - self._rows**2
+        if spread <= 1e-2 * self._steps**2:
             return _UNKNOWN_PRICE  # the steps were all alike
-        fixed, each = np.linalg.solve(self._moments, self._products)
+        each = (self._steps * self._products - self._rows * self._seconds) / spread
+        fixed = (self._seconds - each * self._rows) / self._steps
         step = fixed + rows * each
-        return float(np.clip(rows * each / step, 0.0, 1.0)) if step > 0 else 1.0
+        return min(max(rows * each / step, 0.0), 1.0) if step > 0 else 1.0
 
 
 def lookup(tokens: Tokens) -> Tokens:
-    """What followed the last earlier occurrence of the last tokens; empty if there was none."""
+    """What followed the last earlier occurrence of the last tokens; empty if there was none.
+
+    Where that reaches the end, the tokens repeat themselves, and the guess is that they go on.
+    """
     for length in _CONTEXTS:
         starts = tokens.size - length  # places to look at, before the last tokens themselves
         if starts <= 0:
@@ -86,5 +100,5 @@ def lookup(tokens: Tokens) -> Tokens:
         places = np.flatnonzero(same)
         if places.size:
             found = int(places[-1]) + length
-            return tokens[found : found + MAXIMUM_DRAFT]
+            return np.resize(tokens[found : found + MAXIMUM_DRAFT], MAXIMUM_DRAFT)
     return tokens[:0]
