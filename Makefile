@@ -32,6 +32,7 @@ bench: .venv/development
 	$(BIN)/python benchmarks/tokenizer.py
 	$(BIN)/python benchmarks/engine.py
 	$(BIN)/python benchmarks/precision.py
+	$(BIN)/python benchmarks/serving.py
 
 # Kernels on every instruction set here and the engine's tests under AddressSanitizer and
 # UndefinedBehaviorSanitizer, the thread pool under ThreadSanitizer. Without site-packages' start-up

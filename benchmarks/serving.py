@@ -1,24 +1,30 @@
 """What the native engine gains by not reading the same beginning twice, and by guessing tokens.
 
-    python benchmarks/serving.py [--threads N]
+    python benchmarks/serving.py [--large]
 
-Both are measured on the embedded model, with and without in turns within one run; each figure is
-the median of the rounds' ratios, and answers must be the same both ways. The embedded model is
-tiny: for gpt-oss-20b reading a prompt costs more and a guessed token is dearer, and the engine
-guesses as its own measurements allow.
+Three tables. How much sooner a first token comes when the prompt's beginning is known: the median
+of the rounds' ratios on the embedded model. What a step takes with more rows, which decides what a
+guessed token costs: the shortest of several steps on one thread, of the embedded model or
+(`--large`, 4 GB of memory) of random weights in the shape of gpt-oss-20b with 4 layers and a sixth
+of the vocabulary. And the processor time of answers without speculation over that with it, on one
+thread, so that other work on the machine does not count; the answers must be the same.
 """
 
 import argparse
 import asyncio
-import os
 import random
 import statistics
 import time
-from collections.abc import Awaitable, Callable
 from contextlib import aclosing
+from dataclasses import replace
+from pathlib import Path
 
-from motet.checkpoint import open_checkpoint
+import numpy as np
+
+from motet.checkpoint import Checkpoint, open_checkpoint
+from motet.checkpoint.random import random_tensors
 from motet.engine import GenerationRequest, NativeEngine, SamplingParameters
+from motet.engine.native import native_model
 from motet.harmony import Conversation, Message, ReasoningEffort, render_for_completion
 from motet.nano import embedded_nano_path
 from motet.training.conversations import make_situation
@@ -26,6 +32,8 @@ from motet.training.exercise import Split
 
 ROUNDS = 5
 QUESTIONS = 8
+STEPS = 20
+ROWS = (1, 2, 3, 5, 9)
 CHECKPOINT = open_checkpoint(embedded_nano_path())
 VOCABULARY = CHECKPOINT.vocabulary
 GREEDY = SamplingParameters(temperature=0)
@@ -79,55 +87,81 @@ async def measure_cache(engine: NativeEngine, length: int) -> None:
     print(f"| {length + len(question)} | {known} | {statistics.median(ratios):.1f}× |")
 
 
-async def timed(action: Callable[[], Awaitable[list[list[int]]]]) -> tuple[float, list[list[int]]]:
-    """Seconds and result."""
-    started = time.perf_counter()
-    result = await action()
-    return time.perf_counter() - started, result
+def measure_rows(checkpoint: Checkpoint) -> None:
+    """Steps of a sequence that reads one token more, or several."""
+    model = native_model(checkpoint, precision="fast", threads=1)
+    sequence = model.sequence()
+    sequence.skip(300)
+    choose = np.random.default_rng(0)
+    shortest = dict.fromkeys(ROWS, float("inf"))
+    for _ in range(STEPS):
+        for rows in ROWS:
+            tokens = choose.integers(0, checkpoint.config.vocabulary_size, rows, dtype=np.int32)
+            started = time.perf_counter()
+            model.step([(sequence, tokens, rows)])
+            shortest[rows] = min(shortest[rows], time.perf_counter() - started)
+            sequence.truncate(300)
+    for rows, seconds in shortest.items():
+        print(f"| {rows} | {seconds * 1e3:.2f} | {seconds / shortest[1]:.2f}× |")
 
 
-async def measure_guesses(task: str, at_once: int, threads: int) -> None:
+def large_checkpoint() -> Checkpoint:
+    """The shape of gpt-oss-20b with fewer layers and tokens in the same proportion."""
+    config = replace(
+        CHECKPOINT.config,
+        layers=4,
+        hidden_size=2880,
+        intermediate_size=2880,
+        experts=32,
+        experts_per_token=4,
+        attention_heads=64,
+        key_value_heads=8,
+        vocabulary_size=201_088 // 6,
+    )
+    tensors = {tensor.name: tensor for tensor in random_tensors(config, 0)}
+    return Checkpoint(Path("random"), "huggingface", (), config, tensors, None)
+
+
+async def measure_guesses(task: str, at_once: int) -> None:
     """The same questions with and without speculation, their prompts known both times."""
     asked = prompts(task, QUESTIONS)
     plain, guessing = (
-        NativeEngine(CHECKPOINT, threads=threads, speculation=choice) for choice in (False, True)
+        NativeEngine(CHECKPOINT, threads=1, speculation=choice) for choice in (False, True)
     )
     ratios = []
     for round_ in range(ROUNDS + 1):
-        without, expected = await timed(lambda: answers(plain, asked, at_once))
-        seconds, got = await timed(lambda: answers(guessing, asked, at_once))
-        if got != expected:
+        started = time.process_time()
+        expected = await answers(plain, asked, at_once)
+        between = time.process_time()
+        if await answers(guessing, asked, at_once) != expected:
             raise SystemExit("guessing has changed an answer")
         if round_:  # the first round reads the prompts and learns the prices
-            ratios.append(without / seconds)
+            ratios.append((between - started) / (time.process_time() - between))
     totals = guessing.statistics().totals
     right = totals.accepted_tokens / max(1, totals.drafted_tokens)
     share = totals.accepted_tokens / totals.generated_tokens
-    print(
-        f"| {task} | {at_once} | {right:.0%} | {share:.0%} | {statistics.median(ratios):.2f}× |",
-        flush=True,
-    )
+    print(f"| {task} | {at_once} | {right:.0%} | {share:.0%} | {statistics.median(ratios):.2f}× |")
     await plain.close()
     await guessing.close()
 
 
-async def main(threads: int) -> None:
-    """Print two tables."""
-    print(f"{threads} threads, median of {ROUNDS} rounds\n")
+async def main(large: bool) -> None:
+    """Print three tables."""
     print("| prompt | of it known | first token sooner |\n|--:|--:|--:|")
-    engine = NativeEngine(CHECKPOINT, threads=threads)
+    engine = NativeEngine(CHECKPOINT)
     for length in (128, 512, 2048):
         await measure_cache(engine, length)
     await engine.close()
-    print(
-        "\n| answers | at once | guesses right | of all tokens | quicker |\n|---|--:|--:|--:|--:|"
-    )
+    print("\n| rows in a step | ms | beside one |\n|--:|--:|--:|")
+    measure_rows(large_checkpoint() if large else CHECKPOINT)
+    print("\n| answers | at once | guesses right | of all tokens | less processor time |")
+    print("|---|--:|--:|--:|--:|")
     for task in TASKS:
         for at_once in (1, 8):
-            await measure_guesses(task, at_once, threads)
+            await measure_guesses(task, at_once)
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
-    asyncio.run(main(parser.parse_args().threads))
+    parser.add_argument("--large", action="store_true")
+    asyncio.run(main(parser.parse_args().large))
