@@ -231,8 +231,9 @@ async def test_without_a_thread_a_request_fails_and_the_next_is_served(
 
 
 @pytest.mark.parametrize("error", [MemoryError, RuntimeError, SystemExit])
+@pytest.mark.parametrize("method", ["arrange", "plan", "settle"])
 async def test_a_failing_step_reaches_the_callers_and_leaves_the_engine_usable(
-    engine: NativeEngine, error: type[BaseException], monkeypatch: pytest.MonkeyPatch
+    engine: NativeEngine, error: type[BaseException], method: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected = await collect(engine, request(maximum_tokens=5))
 
@@ -240,7 +241,7 @@ async def test_a_failing_step_reaches_the_callers_and_leaves_the_engine_usable(
         raise error("a bug")
 
     with monkeypatch.context() as broken:
-        broken.setattr("motet.engine.scheduling.Scheduler.plan", fail)
+        broken.setattr(f"motet.engine.scheduling.Scheduler.{method}", fail)
         outcomes = await asyncio.gather(
             *(collect(engine, request(seed=i)) for i in range(5)), return_exceptions=True
         )

@@ -115,6 +115,7 @@ def test_evicting_says_what_it_freed(cache: PrefixCache) -> None:
     read(cache, "abxyz")
     while cache.bytes:
         before = MODEL.cache_bytes
+        assert cache.idle_bytes() == cache.bytes
         freed = cache.evict(1)
         assert 0 < freed == before - MODEL.cache_bytes
         cache.check_integrity()

@@ -190,6 +190,21 @@ async def test_known_prefixes_are_forgotten_before_anyone_gives_way(bench: Bench
     assert bench.totals.preemptions == 0
 
 
+async def test_who_could_not_be_let_in_anyway_costs_no_known_prefix(bench: Bench) -> None:
+    bench.limit(SIZES.needed(900))
+    bench.add(200, answer=1)
+    bench.read_all()
+    bench.add(400, seed=1)
+    bench.step()
+    waiting = bench.add(400, seed=2)
+    bench.step()
+    assert list(bench.scheduler.waiting) == [waiting]
+    late = bench.add(200, answer=1)
+    bench.scheduler.cancel(waiting)
+    bench.step()
+    assert late.cached == 192
+
+
 async def test_too_many_are_turned_away(bench: Bench) -> None:
     bench.limit(1 << 30, maximum_waiting=3)
     waiting = [bench.add(10, seed=i) for i in range(3)]

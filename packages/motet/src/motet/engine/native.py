@@ -52,7 +52,8 @@ class NativeEngine:
     the weights. What does not fit into it is no context: `context_length` is then less than the
     model's. `maximum_waiting`: requests beyond that many are turned away with EngineBusy.
     `speculation`: whether guessed tokens may be tried where that saves time; the answers are the
-    same, and what it saves is little so far (docs/negative-results.md). Raises EngineError if no native model can be made of the checkpoint.
+    same, and what it saves is little so far (docs/negative-results.md). Raises EngineError if no
+    native model can be made of the checkpoint.
     """
 
     def __init__(
@@ -184,20 +185,25 @@ class NativeEngine:
         return np.array(request.prompt, dtype=np.int32)
 
     def _work(self, scheduler: Scheduler) -> None:
-        while self._arrange(scheduler):
-            self._tell(_begin(scheduler.live))
-            try:
-                outputs = self._step(scheduler)
-            except BaseException as error:  # whatever ended this thread would leave callers waiting
-                outputs = [_failed(generation, error) for generation in scheduler.live]
-            self._tell(outputs)
+        try:
+            while self._arrange(scheduler):
+                self._tell(_begin(scheduler.live))
+                try:
+                    outputs = self._step(scheduler)
+                except BaseException as error:
+                    outputs = [_failed(generation, error) for generation in scheduler.live]
+                self._tell(outputs)
+        except BaseException as error:  # nobody shall wait for a thread that has gone
+            with self._lock:
+                self._worker = None
+                deliver(_failed(generation, error) for generation in scheduler.turn_away())
 
     def _arrange(self, scheduler: Scheduler) -> bool:
         """Let generations join and leave; whether any are left to work on."""
         with self._lock:
             if self._scheduler is None:
-                generations = (*scheduler.live, *scheduler.waiting)
-                deliver(_failed(generation, EngineError(_CLOSED)) for generation in generations)
+                closed = EngineError(_CLOSED)
+                deliver(_failed(generation, closed) for generation in scheduler.turn_away())
             scheduler.arrange()
             if not scheduler.live:
                 self._worker = None

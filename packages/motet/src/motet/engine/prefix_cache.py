@@ -127,6 +127,11 @@ class PrefixCache:
             heapq.heappush(self._heap, entry)
         return freed
 
+    def idle_bytes(self) -> int:
+        """How much could be evicted; walks the whole tree."""
+        halves = (page for node in self._nodes() for page in (node.full, node.sliding))
+        return sum(page.bytes for page in halves if page and not page.shared)
+
     def clear(self) -> None:
         """Forget everything that no sequence holds."""
         self.evict(self.bytes + 1)
@@ -134,10 +139,8 @@ class PrefixCache:
     def check_integrity(self) -> None:
         """Raises AssertionError if the books are not in order; for tests, the tree may be large."""
         halves = {(id(entry[4]), entry[1]) for entry in self._heap}
-        held, nodes = 0, [self._root]
-        while nodes:
-            node = nodes.pop()
-            nodes += node.children.values()
+        held = 0
+        for node in (self._root, *self._nodes()):
             for key, child in node.children.items():
                 assert child.parent is node
                 assert child.key == key
@@ -151,6 +154,13 @@ class PrefixCache:
             assert not node.sliding or (id(node), 0) in halves
             held += node.full.bytes + (node.sliding.bytes if node.sliding else 0)
         assert held == self.bytes
+
+    def _nodes(self) -> Iterator[_Node]:
+        ahead = list(self._root.children.values())
+        while ahead:
+            node = ahead.pop()
+            ahead += node.children.values()
+            yield node
 
     def _path(self, tokens: Tokens) -> Iterator[_Node]:
         node = self._root

@@ -105,6 +105,15 @@ class Scheduler:
         if generation in self.waiting:
             self.waiting.remove(generation)
 
+    def turn_away(self) -> list[Generation]:
+        """Let go of all generations, which are given back."""
+        generations = [*self.live, *self.waiting]
+        for generation in self.live:
+            generation.sequence.clear()
+        self.live.clear()
+        self.waiting.clear()
+        return generations
+
     def arrange(self) -> None:
         """Let generations that are over leave, and others join."""
         self._dismiss()
@@ -163,7 +172,10 @@ class Scheduler:
         promised = sum(self._outstanding(each) for each in (*self.live, generation))
         missing = self.model.cache_bytes + promised - self._limit
         # Alone it fits in any case, though what sliding layers give back is not foreseen here.
-        if not self.live or missing <= self.cache.evict(missing):
+        if not self.live or missing <= 0:
+            return True
+        if missing <= self.cache.idle_bytes():
+            self.cache.evict(missing)
             return True
         generation.sequence.clear()
         return False
