@@ -104,6 +104,8 @@ def test_sliding_pages_go_from_the_middle_and_stay_where_requests_part(cache: Pr
 def test_what_a_sequence_holds_is_passed_over(cache: PrefixCache) -> None:
     sequence = read(cache, "abc")
     held = MODEL.cache_bytes
+    assert cache.can_evict(SIZES.sliding)
+    assert not cache.can_evict(SIZES.sliding + 1)
     cache.clear()
     cache.check_integrity()
     assert MODEL.cache_bytes == held - SIZES.sliding  # the first is out of the window's reach
@@ -115,7 +117,8 @@ def test_evicting_says_what_it_freed(cache: PrefixCache) -> None:
     read(cache, "abxyz")
     while cache.bytes:
         before = MODEL.cache_bytes
-        assert cache.idle_bytes() == cache.bytes
+        assert cache.can_evict(cache.bytes)
+        assert not cache.can_evict(cache.bytes + 1)
         freed = cache.evict(1)
         assert 0 < freed == before - MODEL.cache_bytes
         cache.check_integrity()

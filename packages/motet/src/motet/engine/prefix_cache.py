@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterator
-from itertools import count
+from itertools import accumulate, count
 from typing import TypeAlias
 
 import numpy as np
@@ -127,10 +127,11 @@ class PrefixCache:
             heapq.heappush(self._heap, entry)
         return freed
 
-    def idle_bytes(self) -> int:
-        """How much could be evicted; walks the whole tree."""
+    def can_evict(self, wanted: int) -> bool:
+        """Whether `wanted` bytes could be freed; walks the tree until that is certain."""
         halves = (page for node in self._nodes() for page in (node.full, node.sliding))
-        return sum(page.bytes for page in halves if page and not page.shared)
+        idle = accumulate(page.bytes for page in halves if page and not page.shared)
+        return wanted <= 0 or any(bytes_ >= wanted for bytes_ in idle)
 
     def clear(self) -> None:
         """Forget everything that no sequence holds."""

@@ -172,9 +172,7 @@ class Scheduler:
         promised = sum(self._outstanding(each) for each in (*self.live, generation))
         missing = self.model.cache_bytes + promised - self._limit
         # Alone it fits in any case, though what sliding layers give back is not foreseen here.
-        if not self.live or missing <= 0:
-            return True
-        if missing <= self.cache.idle_bytes():
+        if not self.live or self.cache.can_evict(missing):
             self.cache.evict(missing)
             return True
         generation.sequence.clear()
