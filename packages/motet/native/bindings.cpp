@@ -173,10 +173,29 @@ NB_MODULE(_native, module) {
             "rope_theta"_a, "rope_scaling_factor"_a, "rope_beta_slow"_a, "rope_beta_fast"_a,
             "swiglu_limit"_a, "rms_norm_eps"_a);
 
+    module.attr("PAGE_POSITIONS") = motet::kBlockPositions;
+    nb::class_<motet::Page>(module, "Page")
+        .def_prop_ro("bytes", &motet::Page::bytes)
+        .def_prop_ro("shared", &motet::Page::shared);
     nb::class_<motet::Sequence>(module, "Sequence")
         .def_prop_ro("length", &motet::Sequence::length)
         .def("clear", &motet::Sequence::clear)
-        .def("skip", &motet::Sequence::skip, "count"_a);
+        .def("skip", &motet::Sequence::skip, "count"_a)
+        .def("trim", &motet::Sequence::trim)
+        .def("truncate", &motet::Sequence::truncate, "length"_a)
+        .def(
+            "full_page",
+            [](const motet::Sequence& self, size_t index) {
+                return self.page(motet::LayerKind::full, index);
+            },
+            "index"_a)
+        .def(
+            "sliding_page",
+            [](const motet::Sequence& self, size_t index) {
+                return self.page(motet::LayerKind::sliding, index);
+            },
+            "index"_a)
+        .def("adopt", &motet::Sequence::adopt, "full"_a, "sliding"_a);
 
     nb::class_<BoundModel>(module, "Model")
         .def(nb::init<const motet::Config&, const nb::dict&, const std::string&, size_t>(),
@@ -187,6 +206,11 @@ NB_MODULE(_native, module) {
         .def("derived", &BoundModel::derived)
         .def_prop_ro("cache_bytes",
                      [](const BoundModel& self) { return self.model->cache_bytes(); })
+        .def_prop_ro("page_bytes",
+                     [](const BoundModel& self) {
+                         return std::pair(self.model->page_bytes(motet::LayerKind::full),
+                                          self.model->page_bytes(motet::LayerKind::sliding));
+                     })
         .def("sequence", [](const BoundModel& self) { return self.model->sequence(); })
         .def("step", &BoundModel::step, "batch"_a);
 

@@ -11,18 +11,17 @@ constexpr std::align_val_t kAlignment{64};
 
 }  // namespace
 
-uint8_t* BlockPool::allocate() {
-    const size_t bytes = shape_.block_bytes();
-    auto* block = static_cast<uint8_t*>(::operator new(bytes, kAlignment));
-    std::fill_n(block, bytes, uint8_t{0});
+uint8_t* BlockPool::allocate(size_t count) {
+    const size_t bytes = count * shape_.block_bytes();
+    auto* blocks = static_cast<uint8_t*>(::operator new(bytes, kAlignment));
+    std::fill_n(blocks, bytes, uint8_t{0});
     bytes_ += bytes;
-    return block;
+    return blocks;
 }
 
-void BlockPool::release(uint8_t* block) {
-    if (!block) return;
-    ::operator delete(block, kAlignment);
-    bytes_ -= shape_.block_bytes();
+void BlockPool::release(uint8_t* blocks, size_t count) {
+    ::operator delete(blocks, kAlignment);
+    bytes_ -= count * shape_.block_bytes();
 }
 
 }  // namespace motet

@@ -16,10 +16,10 @@ class BlockPool {
 
     const CacheShape& shape() const { return shape_; }
 
-    // A block of zeros: lanes beyond a sequence's last position are computed and thrown away, but
-    // must be numbers. Throws std::bad_alloc.
-    uint8_t* allocate();
-    void release(uint8_t* block);
+    // `count` blocks of zeros, one behind the other: lanes beyond a sequence's last position are
+    // computed and thrown away, but must be numbers. Throws std::bad_alloc.
+    uint8_t* allocate(size_t count);
+    void release(uint8_t* blocks, size_t count);
 
     size_t bytes() const { return bytes_; }
 

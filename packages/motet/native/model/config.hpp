@@ -1,12 +1,16 @@
 // The dimensions of a gpt-oss model.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <vector>
 
 #include "kernels/kernels.hpp"
 
 namespace motet {
+
+// What a layer sees: everything before, or the last `sliding_window` positions.
+enum class LayerKind { full, sliding };
 
 struct Config {
     size_t hidden_size = 0;
@@ -30,6 +34,12 @@ struct Config {
     float rms_norm_eps = 0;
 
     size_t layers() const { return sliding.size(); }
+    LayerKind kind(size_t layer) const {
+        return sliding[layer] ? LayerKind::sliding : LayerKind::full;
+    }
+    size_t layers_of(LayerKind kind) const {
+        return static_cast<size_t>(std::ranges::count(sliding, kind == LayerKind::sliding));
+    }
     size_t query_width() const { return attention_heads * head_dim; }
     size_t key_value_width() const { return key_value_heads * head_dim; }
     size_t group() const { return attention_heads / key_value_heads; }

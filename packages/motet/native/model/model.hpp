@@ -43,8 +43,12 @@ class Model {
     size_t threads() const { return threads_.threads(); }
     const char* instruction_set() const { return kernels_.name; }
     const std::deque<DerivedMatrix>& derived() const { return weights_.derived(); }
-    // Memory held by the key-value caches of all its sequences.
+    // Memory held by all pages of keys and values, in sequences or kept by others.
     size_t cache_bytes() const { return cache_->bytes(); }
+    // Memory of one page, 64 positions, of the layers of a kind.
+    size_t page_bytes(LayerKind kind) const {
+        return config_->layers_of(kind) * cache_->shape().block_bytes();
+    }
 
     std::shared_ptr<Sequence> sequence() const {
         return std::make_shared<Sequence>(config_, cache_);

@@ -31,11 +31,24 @@ class Config:
         rms_norm_eps: float,
     ) -> None: ...
 
-class Sequence:
+PAGE_POSITIONS: int
+
+class Page:  # keys and values of so many positions, in the layers of one kind
+    @property
+    def bytes(self) -> int: ...
+    @property
+    def shared(self) -> bool: ...  # with a sequence or another owner
+
+class Sequence:  # none of its methods may be called while a step reads or extends it
     @property
     def length(self) -> int: ...
-    def clear(self) -> None: ...  # never while a step reads or extends it
+    def clear(self) -> None: ...
     def skip(self, count: int) -> None: ...  # positions of zeros, for measurements
+    def trim(self) -> None: ...  # gives back what no window reaches any more
+    def truncate(self, length: int) -> None: ...  # forgets the positions behind
+    def full_page(self, index: int) -> Page: ...
+    def sliding_page(self, index: int) -> Page | None: ...  # None where trimmed
+    def adopt(self, full: SequenceOf[Page], sliding: SequenceOf[Page]) -> None: ...
 
 class Model:
     def __init__(
@@ -52,6 +65,8 @@ class Model:
     def derived(self) -> dict[str, tuple[str, NDArray[np.uint8]]]: ...  # dtype and blocks by name
     @property
     def cache_bytes(self) -> int: ...
+    @property
+    def page_bytes(self) -> tuple[int, int]: ...  # of the full and of the sliding layers
     def sequence(self) -> Sequence: ...
     def step(
         self, batch: SequenceOf[tuple[Sequence, NDArray[np.int32], int]]

@@ -150,6 +150,7 @@ def test_the_cache_grows_with_the_context_and_sliding_layers_let_go() -> None:
     assert model.cache_bytes == 0
     for length in range(32, 641, 32):
         model.step([(sequence, random_tokens(checkpoint.config, 32), 0)])
+        sequence.trim()
         begun = -(-length // 64)
         left_behind = max(0, length + 1 - 128) // 64
         assert model.cache_bytes == block * (begun + 2 * (begun - left_behind))

@@ -10,6 +10,7 @@ from motet.checkpoint import Checkpoint
 from motet.checkpoint.layout import tensor_specs
 from motet.engine import EngineError, memory
 from motet.engine.native import native_model
+from motet.engine.pages import PageSizes
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,23 @@ def test_the_refusal_says_what_would_fit(
     monkeypatch.setattr(memory, "available_memory", lambda: available)
     with pytest.raises(EngineError, match=sentence):
         memory.require_memory(gpt_oss_20b(), precision)
+
+
+def test_keys_and_values_get_half_of_what_is_spare_and_enough_for_a_while() -> None:
+    sizes = PageSizes(full=1000, sliding=500, reach=2)
+    least, whole = sizes.needed(4096), sizes.needed(100_000)
+    assert memory.default_limit(10**9, sizes, 100_000) == 5 * 10**8
+    assert memory.default_limit(1000, sizes, 100_000) == least
+    assert memory.default_limit(-5, sizes, 100) == sizes.needed(100)
+    assert memory.default_limit(None, sizes, 100_000) == whole
+
+
+def test_what_is_spare_is_what_the_weights_leave(monkeypatch: pytest.MonkeyPatch) -> None:
+    weights = memory.memory_needed(gpt_oss_20b(), "fast", 0)
+    monkeypatch.setattr(memory, "available_memory", lambda: weights + 123)
+    assert memory.spare_memory(gpt_oss_20b(), "fast") == 123
+    monkeypatch.setattr(memory, "available_memory", lambda: None)
+    assert memory.spare_memory(gpt_oss_20b(), "fast") is None
 
 
 @pytest.mark.parametrize("available", [None, 10**9])

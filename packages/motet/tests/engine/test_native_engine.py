@@ -61,10 +61,11 @@ def greedy_by_hand(wanted: GenerationRequest, count: int) -> list[int]:
 
 
 async def freed(engine: NativeEngine) -> bool:
-    """Whether the cache is empty as soon as the step in progress is over."""
+    """Whether generations hold nothing as soon as the step in progress is over."""
     for _ in range(200):
-        if engine.cache_bytes == 0:
-            return True
+        if not engine.statistics().live:
+            engine.clear_cache()
+            return engine.statistics().key_value_bytes == 0
         await asyncio.sleep(0.01)
     return False
 
@@ -140,7 +141,7 @@ async def test_requests_join_while_others_run(engine: NativeEngine) -> None:
 async def test_closing_the_iterator_frees_the_sequence(engine: NativeEngine) -> None:
     stream = engine.generate(request())
     await anext(stream)
-    assert engine.cache_bytes > 0
+    assert engine.statistics().key_value_bytes > 0
     await stream.aclose()
     assert await freed(engine)
 
@@ -308,8 +309,9 @@ async def test_without_a_thread_a_request_fails_and_the_next_is_served(
 
 
 @pytest.mark.parametrize("error", [MemoryError, RuntimeError, SystemExit])
+@pytest.mark.parametrize("method", ["arrange", "plan", "settle"])
 async def test_a_failing_step_reaches_the_callers_and_leaves_the_engine_usable(
-    engine: NativeEngine, error: type[BaseException], monkeypatch: pytest.MonkeyPatch
+    engine: NativeEngine, error: type[BaseException], method: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected = await collect(engine, request(maximum_tokens=5))
 
@@ -317,7 +319,7 @@ async def test_a_failing_step_reaches_the_callers_and_leaves_the_engine_usable(
         raise error("a bug")
 
     with monkeypatch.context() as broken:
-        broken.setattr("motet.engine.native.plan_step", fail)
+        broken.setattr(f"motet.engine.scheduling.Scheduler.{method}", fail)
         outcomes = await asyncio.gather(
             *(collect(engine, request(seed=i)) for i in range(5)), return_exceptions=True
         )
@@ -335,7 +337,7 @@ async def test_closing_the_engine_ends_what_runs_and_refuses_what_comes() -> Non
     assert all(isinstance(outcome, EngineError | GeneratedTokens) for outcome in outcomes)
     with pytest.raises(EngineError, match="closed"):
         await collect(engine, request())
-    assert engine.cache_bytes == 0
+    assert engine.statistics().key_value_bytes == 0
     await engine.close()
 
 

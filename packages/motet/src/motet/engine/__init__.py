@@ -5,7 +5,7 @@ machine's processor; `ScriptedEngine` plays given tokens, for tests. What a mode
 here by logits, sampling parameters and an optional constraint; what it means is decided above.
 """
 
-from motet.engine.errors import EngineError
+from motet.engine.errors import EngineBusy, EngineError
 from motet.engine.native import NativeEngine
 from motet.engine.request import (
     Engine,
@@ -17,10 +17,13 @@ from motet.engine.request import (
     TokenLogprob,
 )
 from motet.engine.scripted import ScriptedEngine
+from motet.engine.statistics import EngineStatistics, Totals
 
 __all__ = [
     "Engine",
+    "EngineBusy",
     "EngineError",
+    "EngineStatistics",
     "FinishReason",
     "GeneratedTokens",
     "GenerationRequest",
@@ -29,4 +32,5 @@ __all__ = [
     "ScriptedEngine",
     "TokenConstraint",
     "TokenLogprob",
+    "Totals",
 ]

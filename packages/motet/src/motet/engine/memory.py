@@ -16,8 +16,10 @@ from motet.checkpoint.layout import tensor_specs
 from motet.checkpoint.published import published_config
 from motet.checkpoint.sizes import cache_bytes
 from motet.engine.errors import EngineError
+from motet.engine.pages import PageSizes
 
 _CONTEXT = 4096  # tokens that have to fit at least
+_SHARE = 0.5  # of the memory beside the weights that keys and values may take
 _DERIVED = ("q_proj.weight", "k_proj.weight", "v_proj.weight", "o_proj.weight", "lm_head.weight")
 _DERIVED_BITS = {"fast": 8.5, "fast4": 4.5}  # with a share of a float16; the smallest last
 
@@ -37,6 +39,24 @@ def require_memory(checkpoint: Checkpoint, precision: str) -> None:
         f"the model needs {show_bytes(needed)} of memory at the precision {precision}, but"
         f" {show_bytes(available)} are free here; {_what_fits(checkpoint, available)}"
     )
+
+
+def spare_memory(checkpoint: Checkpoint, precision: str) -> int | None:
+    """Bytes that will be free beside the weights of a model that is not loaded yet, if known."""
+    available = available_memory()
+    if available is None:
+        return None
+    return available - memory_needed(checkpoint, precision, tokens=0)
+
+
+def default_limit(spare: int | None, sizes: PageSizes, context_length: int) -> int:
+    """How much keys and values may take: half of what is spare, and always a context of some use.
+
+    Where nobody knows what is spare, it is one whole context.
+    """
+    whole = sizes.needed(context_length)
+    least = sizes.needed(min(context_length, _CONTEXT))
+    return whole if spare is None else max(least, round(_SHARE * spare))
 
 
 def _what_fits(checkpoint: Checkpoint, available: int) -> str:

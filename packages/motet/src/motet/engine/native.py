@@ -1,8 +1,9 @@
 """The engine on this machine's processor.
 
 One worker thread runs the model. As long as there are generations it makes steps, each with tokens
-of all of them; requests join and leave between steps. The thread ends when there is nothing to do
-and a new request starts another, so an idle engine costs nothing and keeps no program alive.
+of all of them; requests join and leave between steps (scheduling.py says who and when). The thread
+ends when there is nothing to do and a new request starts another, so an idle engine costs nothing
+and keeps no program alive.
 
 A generation that fails, by its constraint or its logits, takes no other with it. If a whole step
 fails, the live generations end with an EngineError and the engine goes on.
@@ -10,9 +11,10 @@ fails, the live generations end with an EngineError and the engine goes on.
 
 import asyncio
 import threading
-from collections import deque
+import time
 from collections.abc import AsyncGenerator, Callable, Iterable
 from concurrent.futures import Executor, ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 from typing import Literal, TypeAlias
 
@@ -21,15 +23,19 @@ from numpy.typing import NDArray
 
 from motet import _native
 from motet.checkpoint import Checkpoint, ModelConfig
+from motet.checkpoint.inspection import show_bytes
 from motet.engine.delivery import Mailbox, Output, deliver
 from motet.engine.derived import Matrices, keep_matrices, kept_matrices
 from motet.engine.errors import EngineError
-from motet.engine.memory import require_memory
+from motet.engine.generation import Generation
+from motet.engine.memory import default_limit, require_memory, spare_memory
+from motet.engine.pages import PageSizes
 from motet.engine.processors import available_processors
 from motet.engine.readable import readable_weights, require_whole
 from motet.engine.request import GeneratedTokens, GenerationRequest
 from motet.engine.sampling import Sampler
-from motet.engine.scheduling import LIVE_GENERATIONS, Generation, plan_step
+from motet.engine.scheduling import Part, Scheduler
+from motet.engine.statistics import EngineStatistics, Totals
 
 Precision: TypeAlias = Literal["exact", "fast", "fast4"]
 Outputs: TypeAlias = list[tuple[Mailbox, Output]]
@@ -42,8 +48,13 @@ class NativeEngine:
 
     `precision`: "fast" rounds activations, attention matrices and head to 8 bits in blocks of 32,
     "fast4" the matrices to 4 bits, "exact" computes in float32 on the weights of the file.
-    `threads` defaults to the processors this process may use. Raises EngineError if no native model
-    can be made of the checkpoint.
+    `threads` defaults to the processors this process may use. `key_value_limit`: bytes for keys and
+    values, those of the prefix cache included, by default half of the memory that is free beside
+    the weights. What does not fit into it is no context: `context_length` is then less than the
+    model's. `maximum_waiting`: requests beyond that many are turned away with EngineBusy.
+    `speculation`: whether guessed tokens may be tried where that saves time; the answers are the
+    same, and what it saves is little so far (docs/negative-results.md). Raises EngineError if no
+    native model can be made of the checkpoint.
     """
 
     def __init__(
@@ -52,66 +63,99 @@ class NativeEngine:
         *,
         precision: Precision = "fast",
         threads: int | None = None,
+        key_value_limit: int | None = None,
+        maximum_waiting: int = 256,
+        speculation: bool = False,
     ) -> None:
+        config = checkpoint.config
+        spare = spare_memory(checkpoint, precision)
+        model = native_model(checkpoint, precision=precision, threads=threads)
+        sizes = PageSizes.of(model, config)
+        limit = key_value_limit
+        if limit is None:
+            limit = default_limit(spare, sizes, config.context_length)
         self.obeys_constraints = True
-        self.vocabulary_size = checkpoint.config.vocabulary_size
-        self.context_length = checkpoint.config.context_length
+        self.vocabulary_size = config.vocabulary_size
+        self.context_length = _context_within(limit, sizes, config)
         self._checkpoint = checkpoint
-        self._model: _native.Model | None = native_model(
-            checkpoint, precision=precision, threads=threads
+        self._model_context = config.context_length
+        self._sizes = sizes
+        self._limit = limit
+        self._totals = Totals()
+        self._scheduler: Scheduler | None = Scheduler(
+            model,
+            sizes,
+            limit,
+            self._totals,
+            maximum_waiting=maximum_waiting,
+            speculation=speculation,
         )
         self._lock = threading.Lock()
-        self._waiting: deque[Generation] = deque()
-        self._live: list[Generation] = []
         self._worker: threading.Thread | None = None
         self._masks = ThreadPoolExecutor(1, thread_name_prefix="motet-masks")
 
-    @property
-    def cache_bytes(self) -> int:
-        """Memory that generations hold for their keys and values."""
-        model = self._model
-        return model.cache_bytes if model else 0
-
     async def generate(self, request: GenerationRequest) -> AsyncGenerator[GeneratedTokens, None]:
         """Yield the continuation of the prompt as it comes; raises EngineError."""
-        mailbox = self._submit(request)
+        generation = self._submit(request)
         try:
             while True:
-                generated = await mailbox.next()
+                generated = await generation.mailbox.next()
                 yield generated
                 if generated.finish:
                     return
         finally:
-            mailbox.abandoned = True
+            generation.mailbox.abandoned = True
+            self._cancel(generation)
+
+    def statistics(self) -> EngineStatistics:
+        """What the engine holds and has done; a closed one holds nothing."""
+        with self._lock:
+            if self._scheduler is None:
+                return EngineStatistics(totals=replace(self._totals))
+            return self._scheduler.statistics()
+
+    def clear_cache(self) -> None:
+        """Forget what was read for requests that are over, and give its memory back."""
+        with self._lock:
+            if self._scheduler:
+                self._scheduler.cache.clear()
 
     async def close(self) -> None:
         """End all generations with an EngineError and free the model."""
         with self._lock:
-            self._model = None
+            scheduler, self._scheduler = self._scheduler, None
             worker = self._worker
         if worker:
             await asyncio.to_thread(worker.join)
+        if scheduler:
+            scheduler.cache.clear()
         self._masks.shutdown(wait=False)
 
-    def _submit(self, request: GenerationRequest) -> Mailbox:
+    def _submit(self, request: GenerationRequest) -> Generation:
         prompt = self._checked_prompt(request)
         with self._lock:
-            if self._model is None:
+            scheduler = self._scheduler
+            if scheduler is None:
                 raise EngineError(_CLOSED)
             room = self.context_length - prompt.size
             generation = Generation(
                 request,
                 prompt,
-                self._model.sequence(),
+                scheduler.model.sequence(),
                 Sampler(request, self.vocabulary_size),
                 min(request.maximum_tokens or room, room),
             )
-            self._worker = self._worker or self._new_worker()
-            self._waiting.append(generation)  # the worker looks once it gets the lock
-        return generation.mailbox
+            self._worker = self._worker or self._new_worker(scheduler)
+            scheduler.add(generation)  # the worker looks once it gets the lock
+        return generation
 
-    def _new_worker(self) -> threading.Thread:
-        worker = threading.Thread(target=self._work, name="motet-engine")
+    def _cancel(self, generation: Generation) -> None:
+        with self._lock:
+            if self._scheduler:
+                self._scheduler.cancel(generation)
+
+    def _new_worker(self, scheduler: Scheduler) -> threading.Thread:
+        worker = threading.Thread(target=self._work, args=(scheduler,), name="motet-engine")
         try:
             worker.start()
         except RuntimeError as error:
@@ -122,10 +166,17 @@ class NativeEngine:
 
     def _checked_prompt(self, request: GenerationRequest) -> NDArray[np.int32]:
         length = len(request.prompt)
+        if length >= self._model_context:
+            raise EngineError(
+                f"the prompt has {length} tokens, but the model's context of {self._model_context}"
+                " has to hold at least one token of the answer too; shorten the conversation"
+            )
         if length >= self.context_length:
             raise EngineError(
-                f"the prompt has {length} tokens, but the model's context of {self.context_length}"
-                " has to hold at least one token of the answer too; shorten the conversation"
+                f"the prompt has {length} tokens and needs"
+                f" {show_bytes(self._sizes.needed(length + 1))} of memory for keys and values with"
+                f" the first token of the answer, but the engine may use {show_bytes(self._limit)},"
+                f" enough for {self.context_length} tokens; shorten the conversation or allow more"
             )
         for token in request.prompt:
             if not 0 <= token < self.vocabulary_size:
@@ -135,41 +186,47 @@ class NativeEngine:
                 )
         return np.array(request.prompt, dtype=np.int32)
 
-    def _work(self) -> None:
-        while model := self._arrange():
-            deliver(_begin(self._live))
-            try:
-                with readable_weights(self._checkpoint):
-                    outputs = _step(model, self._live, self._masks)
-            except BaseException as error:  # whatever ended this thread would leave callers waiting
-                outputs = [_failed(generation, error) for generation in self._live]
-            deliver(outputs)
-
-    def _arrange(self) -> _native.Model | None:
-        """Let generations join and leave; None if the worker has nothing left to do."""
-        with self._lock:
-            if self._model is None:
-                self._turn_away()
-            self._live = [generation for generation in self._live if _stays(generation)]
-            while self._waiting and len(self._live) < LIVE_GENERATIONS:
-                generation = self._waiting.popleft()
-                if not generation.over:
-                    self._live.append(generation)
-            if not self._live:
+    def _work(self, scheduler: Scheduler) -> None:
+        try:
+            while self._arrange(scheduler):
+                self._tell(_begin(scheduler.live))
+                try:
+                    outputs = self._step(scheduler)
+                except BaseException as error:
+                    outputs = [_failed(generation, error) for generation in scheduler.live]
+                self._tell(outputs)
+        except BaseException as error:  # nobody shall wait for a thread that has gone
+            with self._lock:
                 self._worker = None
-                return None
-            return self._model
+                deliver(_failed(generation, error) for generation in scheduler.turn_away())
 
-    def _turn_away(self) -> None:
-        generations = (*self._live, *self._waiting)
-        deliver(_failed(generation, EngineError(_CLOSED)) for generation in generations)
+    def _arrange(self, scheduler: Scheduler) -> bool:
+        """Let generations join and leave; whether any are left to work on."""
+        with self._lock:
+            if self._scheduler is None:
+                closed = EngineError(_CLOSED)
+                deliver(_failed(generation, closed) for generation in scheduler.turn_away())
+            scheduler.arrange()
+            if not scheduler.live:
+                self._worker = None
+            return bool(scheduler.live)
 
+    def _step(self, scheduler: Scheduler) -> Outputs:
+        started = time.perf_counter()
+        with self._lock:
+            parts = scheduler.plan()
+        with readable_weights(self._checkpoint):
+            outputs = _step(scheduler.model, parts, self._masks)
+        with self._lock:
+            scheduler.settle(parts, time.perf_counter() - started)
+        return outputs
 
-def _stays(generation: Generation) -> bool:
-    """Whether it takes part in another step; if not, its cache is freed at once."""
-    if generation.over:
-        generation.sequence.clear()
-    return not generation.over
+    def _tell(self, outputs: Outputs) -> None:
+        for _, output in outputs:
+            if isinstance(output, GeneratedTokens):
+                self._totals.generated_tokens += len(output.tokens)
+                self._totals.forced_tokens += output.forced
+        deliver(outputs)
 
 
 def native_model(
@@ -217,31 +274,44 @@ def _native_config(config: ModelConfig) -> _native.Config:
     )
 
 
+def _context_within(limit: int, sizes: PageSizes, config: ModelConfig) -> int:
+    """The context that there is memory for, at most the model's."""
+    context = sizes.capacity(limit, config.context_length)
+    if context < 2:
+        raise EngineError(
+            f"the limit of {show_bytes(limit)} for keys and values is too small for this model;"
+            f" allow at least {show_bytes(sizes.needed(2))}, better a hundred times as much"
+        )
+    return context
+
+
 def _begin(generations: Iterable[Generation]) -> Outputs:
     """Let new generations take the tokens that their constraints put before all others."""
-    new = [generation for generation in generations if not generation.begun]
+    new = [each for each in generations if not each.begun and not each.over]
     outputs = [_attempted(generation, generation.begin) for generation in new]
     return [(box, output) for box, output in outputs if output != GeneratedTokens(())]
 
 
-def _step(model: _native.Model, generations: Iterable[Generation], masks: Executor) -> Outputs:
+def _step(model: _native.Model, parts: Iterable[Part], masks: Executor) -> Outputs:
     """Run the model once and extend the generations that have read all they have.
 
     Masks that take time are computed in `masks` while the model runs.
     """
-    parts = plan_step(generation for generation in generations if not generation.over)
-    extended = [part.generation for part in parts if part.wants_logits]
-    pending = {g: masks.submit(g.allowed) for g in extended if g.has_slow_mask}
-    logits = model.step([(p.generation.sequence, p.tokens, p.wants_logits) for p in parts])
-    for part in parts:
-        part.generation.read(part.tokens.size)
+    extended = [part for part in parts if part.rows]
+    pending = {
+        part: masks.submit(part.generation.allowed)
+        for part in extended
+        if part.generation.has_slow_mask
+    }
+    logits = model.step([(part.generation.sequence, part.tokens, part.rows) for part in parts])
 
-    def extend(generation: Generation, row: NDArray[np.float32]) -> GeneratedTokens:
-        mask = pending[generation].result() if generation in pending else None
-        return generation.extend(row, mask)
+    def extend(part: Part, rows: NDArray[np.float32]) -> GeneratedTokens:
+        mask = pending[part].result() if part in pending else None
+        return part.generation.extend(rows, part.drafted, mask)
 
-    rows = zip(extended, logits, strict=True)
-    return [_attempted(generation, partial(extend, generation, row)) for generation, row in rows]
+    ends = np.cumsum([part.rows for part in extended], dtype=np.intp)
+    rows = zip(extended, np.split(logits, ends)[:-1], strict=True)
+    return [_attempted(part.generation, partial(extend, part, each)) for part, each in rows]
 
 
 def _attempted(
