@@ -59,8 +59,9 @@ class Alternating:
         mask[self._wanted()] = True
         return mask
 
-    def accept(self, token: int) -> None:
+    def accept(self, token: int) -> bool:
         self.place += 1
+        return True
 
     def forced(self) -> list[int]:
         tokens: list[int] = []
