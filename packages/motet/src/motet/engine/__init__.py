@@ -5,7 +5,7 @@ machine's processor; `ScriptedEngine` plays given tokens, for tests. What a mode
 here by logits, sampling parameters and an optional constraint; what it means is decided above.
 """
 
-from motet.engine.errors import EngineError
+from motet.engine.errors import EngineBusy, EngineError
 from motet.engine.native import NativeEngine
 from motet.engine.request import (
     Engine,
@@ -20,6 +20,7 @@ from motet.engine.scripted import ScriptedEngine
 
 __all__ = [
     "Engine",
+    "EngineBusy",
     "EngineError",
     "FinishReason",
     "GeneratedTokens",

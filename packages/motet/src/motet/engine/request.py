@@ -113,20 +113,26 @@ class GeneratedTokens:
     """The next tokens of a generation, one or several; only the last piece has a `finish`.
 
     `forced` counts those among them that the constraint left no choice about and that took no step
-    of the model.
+    of the model. `cached` counts tokens of the prompt that the model need not read, because it had
+    read them for an earlier request.
     """
 
     tokens: tuple[int, ...]
     logprobs: tuple[TokenLogprob, ...] | None = None
     finish: FinishReason | None = None
     forced: int = 0
+    cached: int = field(default=0, compare=False)
 
     def __add__(self, later: "GeneratedTokens") -> "GeneratedTokens":
         logprobs = None
         if self.logprobs is not None and later.logprobs is not None:
             logprobs = self.logprobs + later.logprobs
         return GeneratedTokens(
-            self.tokens + later.tokens, logprobs, later.finish, self.forced + later.forced
+            self.tokens + later.tokens,
+            logprobs,
+            later.finish,
+            self.forced + later.forced,
+            self.cached + later.cached,
         )
 
 
