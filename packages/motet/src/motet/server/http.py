@@ -45,7 +45,9 @@ class strict_routes(APIRoute):  # noqa: N801  (used like an option)
         handler = super().get_route_handler()
 
         async def handle(request: Request) -> Response:
-            return await handler(_StrictRequest(request.scope, request.receive))
+            strict = _StrictRequest(request.scope, request.receive)
+            await strict.body()  # here its size can be complained about; below it could not
+            return await handler(strict)
 
         return handle
 
