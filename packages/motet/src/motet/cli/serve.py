@@ -24,11 +24,12 @@ def serve(config: Path | None = None, **flags: Any) -> None:
     from motet.cli.models import open_model
     from motet.server.keys import read_keys
     from motet.server.model import ServedModel
-    from motet.server.serving import serve_model
+    from motet.server.serving import listen, serve_model
     from motet.server.settings import read_settings
 
     settings = read_settings(flags, config)
     keys = read_keys(settings)
+    listener = listen(settings)
     opened = open_model(settings.model, settings.precision, threads=settings.threads)
     model = ServedModel(
         engine=opened.engine,
@@ -38,7 +39,7 @@ def serve(config: Path | None = None, **flags: Any) -> None:
         effort=opened.effort,
         dated=opened.dated,
     )
-    serve_model(model, settings, keys)
+    serve_model(model, settings, keys, listener)
 
 
 def _name(path: Path | None) -> str:

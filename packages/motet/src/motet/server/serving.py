@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import socket
 from types import FrameType
 
 import uvicorn
@@ -12,7 +13,7 @@ from motet.server.app import make_app
 from motet.server.keys import KeyRing
 from motet.server.logs import log_to_stderr, logger
 from motet.server.model import ServedModel
-from motet.server.settings import Settings
+from motet.server.settings import Settings, SettingsError
 
 
 class _Server(uvicorn.Server):
@@ -29,21 +30,33 @@ class _Server(uvicorn.Server):
         super().handle_exit(sig, frame)
 
 
-def serve_model(model: ServedModel, settings: Settings, keys: KeyRing) -> None:
-    """Answer requests until a signal ends it. Raises MotetError, and OSError for the port."""
+def listen(settings: Settings) -> socket.socket:
+    """The socket to answer on. Raises SettingsError if it cannot be had."""
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    try:
+        return socket.create_server((settings.host, settings.port), family=family, backlog=2048)
+    except OSError as error:
+        raise SettingsError(
+            f"The port {settings.port} of {settings.host} cannot be listened on:"
+            f" {error.strerror}. Choose others with --port and --host."
+        ) from error
+
+
+def serve_model(
+    model: ServedModel, settings: Settings, keys: KeyRing, listener: socket.socket
+) -> None:
+    """Answer requests until a signal ends it."""
     log_to_stderr(settings.log_level)
     app = make_app(model, settings, keys)
     config = uvicorn.Config(
         app,
-        host=settings.host,
-        port=settings.port,
         access_log=False,
         log_config=None,
         server_header=False,
         timeout_graceful_shutdown=settings.drain_seconds,
     )
     server = _Server(config, app)
-    with config.bind_socket() as listener:
+    with listener:
         host, port = listener.getsockname()[:2]
         shown = f"[{host}]" if ":" in host else host
         url = f"http://{shown}:{port}/v1"
