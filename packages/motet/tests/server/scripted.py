@@ -7,7 +7,14 @@ from typing import Any
 
 from fastapi.testclient import TestClient
 
-from motet.engine import Engine, EngineError, GeneratedTokens, GenerationRequest, ScriptedEngine
+from motet.engine import (
+    Engine,
+    EngineError,
+    FinishReason,
+    GeneratedTokens,
+    GenerationRequest,
+    ScriptedEngine,
+)
 from motet.harmony import Vocabulary, o200k_harmony
 from motet.server.app import make_app
 from motet.server.keys import KeyRing
@@ -133,3 +140,10 @@ ADD = {
     },
 }
 CHAT_ADD = {"type": "function", "function": {k: v for k, v in ADD.items() if k != "type"}}
+
+
+class RepeatingEngine(PatientEngine):
+    """Answers every request with the same tokens."""
+
+    async def generate(self, request: GenerationRequest) -> AsyncGenerator[GeneratedTokens, None]:
+        yield GeneratedTokens(self.tokens, finish=FinishReason.STOP)
