@@ -26,6 +26,6 @@ schema = schemathesis.openapi.from_asgi("/openapi.json", lasting)
 
 
 @schema.parametrize()
-@settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
 def test_no_request_breaks_the_server(case: schemathesis.Case) -> None:
     case.call_and_validate(checks=[not_a_server_error])

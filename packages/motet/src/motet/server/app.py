@@ -11,7 +11,6 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
-from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from motet import __version__
 from motet.errors import MotetError
@@ -66,21 +65,21 @@ def make_app(model: ServedModel, settings: Settings, keys: KeyRing) -> FastAPI:
     app.add_exception_handler(MotetError, _known)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
-    if settings.cors_origins:
+    app.add_middleware(
+        Gate,
+        keys=keys,
+        metrics=service.metrics,
+        hosts=settings.hosts,
+        maximum_body=settings.maximum_body,
+        log_prompts=settings.log_prompts,
+    )
+    if settings.cors_origins:  # outermost: a browser's first question carries no key
         app.add_middleware(
             CORSMiddleware,
             allow_origins=settings.cors_origins,
             allow_methods=["*"],
             allow_headers=["*"],
         )
-    app.add_middleware(TrustedHostMiddleware, allowed_hosts=settings.hosts)
-    app.add_middleware(
-        Gate,
-        keys=keys,
-        metrics=service.metrics,
-        maximum_body=settings.maximum_body,
-        log_prompts=settings.log_prompts,
-    )
     return app
 
 

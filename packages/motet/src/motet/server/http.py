@@ -90,10 +90,28 @@ async def data_events(chunks: AsyncGenerator[Event, None]) -> AsyncGenerator[byt
 
 
 async def named_events(events: AsyncGenerator[Event, None]) -> AsyncGenerator[bytes, None]:
-    """Events under the names of their types."""
-    async with aclosing(events):
-        async for event in events:
-            yield f"event: {event['type']}\ndata: ".encode() + json_bytes(event) + b"\n\n"
+    """Events under the names of their types, an error as the last of them."""
+    number = -1
+    try:
+        async with aclosing(events):
+            async for event in events:
+                number = event["sequence_number"]
+                yield _named(event)
+    except Exception as error:
+        api_error = logged(error)
+        yield _named(
+            {
+                "type": "error",
+                "sequence_number": number + 1,
+                "code": api_error.code,
+                "message": api_error.message,
+                "param": api_error.param,
+            }
+        )
+
+
+def _named(event: Event) -> bytes:
+    return f"event: {event['type']}\ndata: ".encode() + json_bytes(event) + b"\n\n"
 
 
 def logged(error: BaseException) -> ApiError:

@@ -1,10 +1,12 @@
-"""What stands around every request: its key, its size, its log line, its place in the metrics.
+"""What stands around every request: host, key, size, log line, its place in the metrics.
 
 One ASGI layer and no more, because it has to see the connection end when a stream breaks off.
 """
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from contextlib import ExitStack
 from time import monotonic
 from typing import Any
@@ -18,6 +20,7 @@ from motet.server.keys import NOBODY, KeyRing
 from motet.server.logs import logger
 from motet.server.metrics import Metrics
 
+_PORT = re.compile(r":[0-9]*$")
 _OPEN = ("/health", "/health/live", "/health/ready")
 
 
@@ -25,11 +28,19 @@ class Gate:
     """Admits, measures and logs the requests of one server."""
 
     def __init__(
-        self, app: ASGIApp, *, keys: KeyRing, metrics: Metrics, maximum_body: int, log_prompts: bool
+        self,
+        app: ASGIApp,
+        *,
+        keys: KeyRing,
+        metrics: Metrics,
+        hosts: Sequence[str],
+        maximum_body: int,
+        log_prompts: bool,
     ) -> None:
         self._app = app
         self._keys = keys
         self._metrics = metrics
+        self._hosts = hosts
         self._maximum_body = maximum_body
         self._log_prompts = log_prompts
 
@@ -42,6 +53,7 @@ class Gate:
         with self._metrics.running.track_inprogress(), ExitStack() as stack:
             try:
                 scope["motet.owner"] = NOBODY
+                self._check_host(visit.header(b"host") or "")
                 if scope["path"] not in _OPEN:
                     key = self._keys.owner(visit.header(b"authorization"))
                     scope["motet.owner"] = key.name
@@ -54,6 +66,16 @@ class Gate:
                     await error_answer(api_error)(scope, receive, visit.send)
             finally:
                 self._note(scope, visit)
+
+    def _check_host(self, header: str) -> None:
+        """Refuse a name that is not this server's: a web page may have made it lead here."""
+        name = _PORT.sub("", header).lower()
+        if "*" not in self._hosts and name not in self._hosts:
+            raise ApiError(
+                f"This server is not to be called {name!r}; --allowed-hosts lists its names.",
+                status=403,
+                code="host_not_allowed",
+            )
 
     def _note(self, scope: Scope, visit: _Visit) -> None:
         route = getattr(scope.get("route"), "path", "other")

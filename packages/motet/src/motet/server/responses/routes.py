@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -145,7 +146,7 @@ async def count_input_tokens(body: InputRequest, request: Request) -> Response:
     service.model.require(body.model)
     given = await _given(service, owner, body)
     ask = read_input(body, given.everything, service.model, service.memory)
-    count = prompt_length(service.model, ask.conversation)
+    count = await asyncio.to_thread(prompt_length, service.model, ask.conversation)
     return answer({"object": "response.input_tokens", "input_tokens": count})
 
 

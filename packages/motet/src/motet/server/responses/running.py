@@ -50,7 +50,7 @@ class Making:
 
 
 class Run:
-    """A response in the background."""
+    """A response in the background; `is_over` once nothing more will come."""
 
     def __init__(
         self, owner: str, making: Making, harmony: AsyncGenerator[HarmonyEvent, None]
@@ -59,17 +59,13 @@ class Run:
         self._making = making
         self._events: list[Event] = []
         self._grown = asyncio.Event()
+        self.is_over = False
         self._task = asyncio.create_task(self._work(harmony))
 
     @property
     def response(self) -> dict[str, Any]:
         """What the response is now."""
         return self._making.stream.response
-
-    @property
-    def is_over(self) -> bool:
-        """Whether nothing more will come."""
-        return self._task.done()
 
     async def follow(self, after: int | None = None) -> AsyncGenerator[Event, None]:
         """The events behind the one with the number `after`, to the end."""
@@ -86,31 +82,33 @@ class Run:
         """End it now, and wait until it has ended."""
         self._task.cancel()
         await asyncio.wait({self._task})
+        if not self.is_over:
+            for event in self._making.stream.cancel(self._making.turn):
+                self._add(event)
+            await self._making.keep()
+            self._end()
 
     async def wait(self, seconds: float) -> None:
         """Wait for its end, so long at the most."""
         await asyncio.wait({self._task}, timeout=seconds)
 
     async def _work(self, harmony: AsyncGenerator[HarmonyEvent, None]) -> None:
-        making = self._making
         try:
-            async with aclosing(making.events(harmony)) as events:
+            async with aclosing(self._making.events(harmony)) as events:
                 async for event in events:
                     self._add(event)
-        except asyncio.CancelledError:
-            await harmony.aclose()
-            for event in making.stream.cancel(making.turn):
-                self._add(event)
-            await making.keep()
         except Exception as error:
             logged(error)
-        finally:
-            self._task.add_done_callback(lambda _: self._grown.set())
+        self._end()
 
     def _add(self, event: Event) -> None:
         self._events.append(event)
         self._grown.set()
         self._grown = asyncio.Event()
+
+    def _end(self) -> None:
+        self.is_over = True
+        self._grown.set()
 
 
 class Runs:
