@@ -23,9 +23,12 @@ from scripted import (
 )
 from stream_rules import check_stream
 
+from motet.agent import Turn
 from motet.engine import EngineBusy, EngineError, GeneratedTokens
 from motet.harmony import Conversation, Message, render_for_completion
 from motet.server.keys import Key, KeyRing
+from motet.server.responses.events import ResponseStream
+from motet.server.responses.running import Making, Runs
 from motet.server.settings import Settings
 
 ANSWER = thought("Hm.").answer("Yes.")
@@ -109,6 +112,21 @@ def test_a_response_goes_on_from_the_exact_tokens_of_the_one_before() -> None:
         items = http.get(f"/v1/responses/{second['id']}/input_items").json()
     assert shown == second
     assert [item["output"] for item in items["data"]] == ["3"]
+    before, after = (list(request.prompt) for request in engine.requests)
+    assert after[: len(before) + len(CALL.tokens)] == [*before, *CALL.tokens]
+
+
+def test_a_response_may_be_given_references_to_items() -> None:
+    engine = scripted_engine(CALL, ANSWER)
+    with client(engine) as http:
+        first = http.post("/v1/responses", json={"input": "Add.", "tools": [ADD]}).json()
+        references = [{"type": "item_reference", "id": item["id"]} for item in first["output"]]
+        call_id = first["output"][-1]["call_id"]
+        output = {"type": "function_call_output", "call_id": call_id, "output": "3"}
+        body: dict[str, Any] = {"input": [user("Add."), *references, output], "tools": [ADD]}
+        assert http.post("/v1/responses", json=body).status_code == 200
+        http.delete(f"/v1/responses/{first['id']}")
+        error_of(http.post("/v1/responses", json=body), 404)
     before, after = (list(request.prompt) for request in engine.requests)
     assert after[: len(before) + len(CALL.tokens)] == [*before, *CALL.tokens]
 
@@ -220,6 +238,38 @@ def test_a_response_in_the_background_can_be_cancelled() -> None:
         check_stream(events, is_cancelled=True)
 
 
+def test_a_response_can_be_cancelled_before_it_has_begun() -> None:
+    async def run() -> None:
+        turn = Turn(PatientEngine(()), VOCABULARY, Conversation((Message.user("?"),)))
+        response = {"id": "resp_1", "status": "queued", "output": [], "usage": None}
+        kept = []
+
+        async def keep() -> None:
+            kept.append(response["status"])
+
+        making = Making(turn, ResponseStream(response, VOCABULARY), keep)
+        started = Runs().start("me", making, turn.events())
+        await started.cancel()
+        assert kept == [response["status"]] == ["cancelled"]
+        assert [event async for event in started.follow()] == []
+
+    asyncio.run(run())
+
+
+def test_a_store_that_fails_ends_a_stream_with_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def fail(*_: object) -> None:
+        raise OSError("disk full")
+
+    monkeypatch.setattr("motet.server.store.Store.keep", fail)
+    with client(scripted_engine(ANSWER, ANSWER)) as http:
+        error_of(http.post("/v1/responses", json={"input": "?"}), 500)
+        text = http.post("/v1/responses", json={"input": "?", "stream": True}).text
+    *events, last = response_events(text)
+    assert last["type"] == "error"
+    assert last["sequence_number"] == len(events)
+    assert "disk" not in last["message"]
+
+
 def test_what_was_not_in_the_background_cannot_be_cancelled() -> None:
     with client(scripted_engine(ANSWER)) as http:
         made = http.post("/v1/responses", json={"input": "?"}).json()
@@ -300,6 +350,7 @@ def test_completions_of_several_prompts_stop_at_texts() -> None:
         ("chat/completions", {"messages": [user()], "n": 0}, "n"),
         ("chat/completions", {"messages": [user()], "logit_bias": {"5": 1}}, "logit_bias"),
         ("chat/completions", {"messages": [user()], "top_logprobs": 1}, "top_logprobs"),
+        ("chat/completions", {"messages": [user()], "functions": [{}]}, "functions"),
         ("chat/completions", {"messages": [user()], "reasoning_effort": "x"}, "reasoning_effort"),
         ("chat/completions", {"messages": [user()], "tools": [{}]}, "tools[0].name"),
         ("responses", {}, "input"),

@@ -214,14 +214,18 @@ def running(server: ServerProcess) -> float:
     return float(line.split()[1])
 
 
+@pytest.mark.parametrize("stream", [False, True])
 def test_a_client_that_leaves_ends_its_generation(
-    server: ServerProcess, openai_client: OpenAI
+    server: ServerProcess, openai_client: OpenAI, stream: bool
 ) -> None:
-    stream = openai_client.chat.completions.create(
-        model="motet-nano", messages=FOREVER, stream=True, temperature=1.5
-    )
-    next(iter(stream))
-    stream.close()
+    asked: Any = {"model": "motet-nano", "messages": FOREVER, "n": 8, "temperature": 1.5}
+    if stream:
+        chunks = openai_client.chat.completions.create(**asked, stream=True)
+        next(iter(chunks))
+        chunks.close()
+    else:
+        with pytest.raises(openai.APITimeoutError):
+            openai_client.chat.completions.create(**asked, timeout=0.5)
     deadline = time.monotonic() + 10
     while running(server) > 1 and time.monotonic() < deadline:  # the one that asks
         time.sleep(0.1)

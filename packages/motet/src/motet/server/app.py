@@ -13,16 +13,20 @@ from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 
 from motet import __version__
+from motet.agent import TurnOptions
 from motet.errors import MotetError
+from motet.harmony.grammar import AnswerFormat, TurnRules
 from motet.server import completions, other
 from motet.server.chat import routes as chat
 from motet.server.errors import ApiError
+from motet.server.generation import prepare
 from motet.server.http import error_answer, logged
 from motet.server.keys import KeyRing
 from motet.server.limits import Gate
 from motet.server.memory import TurnMemory
 from motet.server.metrics import Metrics
 from motet.server.model import ServedModel
+from motet.server.prompts import Ask, conversation
 from motet.server.responses import conversations
 from motet.server.responses import routes as responses
 from motet.server.responses.running import Runs
@@ -44,6 +48,7 @@ def make_app(model: ServedModel, settings: Settings, keys: KeyRing) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        await prepare(model, _warm_up(model))
         yield
         await service.runs.drain(settings.drain_seconds)
         await model.engine.close()
@@ -81,6 +86,12 @@ def make_app(model: ServedModel, settings: Settings, keys: KeyRing) -> FastAPI:
             allow_headers=["*"],
         )
     return app
+
+
+def _warm_up(model: ServedModel) -> Ask:
+    """Something to prepare before anybody asks: a vocabulary's first grammar takes its time."""
+    rules = TurnRules(answer=AnswerFormat.json_object())
+    return Ask(conversation(model.system(None), ()), TurnOptions(rules=rules))
 
 
 async def _known(_: Request, error: Exception) -> Response:

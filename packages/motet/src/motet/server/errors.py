@@ -66,6 +66,8 @@ def as_api_error(error: BaseException) -> ApiError:
                 kind="server_error",
                 code="timeout",
             )
+        case RecursionError():
+            return ApiError("The request is nested too deeply.")
         case HarmonyError():
             return ApiError(str(error))
         case EngineError():

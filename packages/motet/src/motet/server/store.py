@@ -52,6 +52,15 @@ _RESPONSES = Table(
     Column("input", JSON),
     Column("said", JSON),
 )
+_OUTPUTS = Table(  # the items that responses have made, to be referred to
+    "response_items",
+    _METADATA,
+    Column("id", String(80), primary_key=True),
+    Column("owner", String(200)),
+    Column("response", String(80), index=True),
+    Column("created", Float, index=True),
+    Column("body", JSON),
+)
 _CONVERSATIONS = Table(
     "conversations",
     _METADATA,
@@ -112,7 +121,7 @@ class Store:
         self._engine.dispose()
 
     async def keep(self, owner: str, response: StoredResponse) -> None:
-        """Keep a response, in place of an earlier state of it."""
+        """Keep a response that is over."""
         body = response.body
         row = {
             "id": body["id"],
@@ -124,10 +133,22 @@ class Store:
             "said": _said_json(response.said),
         }
 
+        items = [
+            {
+                "id": item["id"],
+                "owner": owner,
+                "response": body["id"],
+                "created": row["created"],
+                "body": item,
+            }
+            for item in body["output"]
+        ]
+
         def work(connection: Connection) -> None:
             self._forget_old(connection)
-            connection.execute(delete(_RESPONSES).where(_RESPONSES.c.id == body["id"]))
             connection.execute(insert(_RESPONSES).values(row))
+            if items:
+                connection.execute(insert(_OUTPUTS), items)
 
         await self._do(work)
 
@@ -149,12 +170,30 @@ class Store:
 
         return await self._do(work)
 
+    async def output(self, owner: str, item_id: str) -> Item:
+        """An item that a response has made."""
+
+        def work(connection: Connection) -> Item:
+            table = _OUTPUTS.c
+            row = connection.execute(
+                select(table.body).where(
+                    table.id == item_id, table.owner == owner, table.created > self._oldest
+                )
+            ).first()
+            if row is None:
+                raise not_found("item", item_id)
+            item: Item = row[0]
+            return item
+
+        return await self._do(work)
+
     async def delete_response(self, owner: str, response_id: str) -> None:
         """Delete a response; those that go on from it can no longer be gone on from."""
 
         def work(connection: Connection) -> None:
             self._response(connection, owner, response_id)
             connection.execute(delete(_RESPONSES).where(_RESPONSES.c.id == response_id))
+            connection.execute(delete(_OUTPUTS).where(_OUTPUTS.c.response == response_id))
 
         await self._do(work)
 
@@ -288,7 +327,8 @@ class Store:
         return time() - self._hours * 3600 if self._hours else 0.0
 
     def _forget_old(self, connection: Connection) -> None:
-        connection.execute(delete(_RESPONSES).where(_RESPONSES.c.created <= self._oldest))
+        for table in (_RESPONSES, _OUTPUTS):
+            connection.execute(delete(table).where(table.c.created <= self._oldest))
 
 
 def _said_json(said: Sequence[Said]) -> list[dict[str, Any]]:

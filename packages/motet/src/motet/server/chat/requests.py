@@ -93,6 +93,7 @@ class ChatRequest(_Lenient):
     max_completion_tokens: int | None = Field(None, ge=1)
     reasoning_effort: str | None = None
     modalities: list[str] | None = None
+    functions: list[Any] | None = None
 
 
 def read_chat(request: ChatRequest, model: ServedModel, memory: TurnMemory) -> Ask:
@@ -128,6 +129,8 @@ def _refuse_impossible(request: ChatRequest) -> None:
         raise ApiError(
             "logit_bias cannot be done by this engine; leave it out.", param="logit_bias"
         )
+    if request.functions:
+        raise ApiError("functions is no longer used; take tools.", param="functions")
     if request.modalities and set(request.modalities) != {"text"}:
         raise ApiError("gpt-oss answers in text alone.", param="modalities")
     if request.top_logprobs and not request.logprobs:

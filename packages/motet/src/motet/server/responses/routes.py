@@ -55,10 +55,18 @@ async def _given(service: Service, owner: str, request: InputRequest) -> _Given:
     elif request.conversation_id:
         kept = await service.store.items(owner, request.conversation_id)
         history = [said for item in kept for said in item.said]
-    items = normal_items(request.input or [])
+    items = await _referred(service, owner, normal_items(request.input or []))
     if not items and not history and not request.instructions:
         raise ApiError("There is no input.", param="input")
     return _Given(history, items, read_items(items, history))
+
+
+async def _referred(service: Service, owner: str, items: Sequence[Item]) -> list[Item]:
+    """The items, with the stored ones in the place of references to them."""
+    return [
+        await service.store.output(owner, item["id"]) if item["type"] == "item_reference" else item
+        for item in items
+    ]
 
 
 def _refuse_unfinished(service: Service, owner: str, response_id: str) -> None:
