@@ -379,7 +379,8 @@ def test_errors_always_have_the_same_shape() -> None:
         )
         error_of(http.post("/v1/chat/completions", content=b"{"), 400)
         json_type = {"content-type": "application/json"}
-        for body in (b"{", b"[NaN]", b"[" * 100_000, b'"text"', b"\xff"):
+        deep = b'{"input":' + b'{"a":' * 100_000
+        for body in (b"{", deep, b"[NaN]", b"[" * 100_000, b'"text"', b"\xff"):
             error_of(http.post("/v1/responses", content=body, headers=json_type), 400)
         error_of(http.get("/v1/nothing"), 404)
         error_of(http.put("/v1/responses"), 405)

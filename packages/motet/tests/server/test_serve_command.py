@@ -188,6 +188,11 @@ def test_errors_are_those_of_the_client(openai_client: OpenAI) -> None:
             input=SUM,
             text={"format": {"type": "json_schema", "name": "n", "schema": bad}},
         )
+    for _ in range(300):
+        bad = {"type": "array", "items": bad}
+    with pytest.raises(openai.BadRequestError, match="recursion|deep"):
+        tools: Any = [{**ADD, "parameters": bad}]
+        openai_client.responses.create(model="motet-nano", input=SUM, tools=tools)
     with pytest.raises(openai.BadRequestError, match="embedding"):
         openai_client.embeddings.create(model="motet-nano", input="x")
 

@@ -114,7 +114,8 @@ class GeneratedTokens:
 
     `forced` counts those among them that the constraint left no choice about and that took no step
     of the model. `cached` counts tokens of the prompt that the model need not read, because it had
-    read them for an earlier request.
+    read them for another request; it is told once, with the first tokens that the model chose,
+    and makes no difference between two answers.
     """
 
     tokens: tuple[int, ...]

@@ -89,7 +89,10 @@ def _schema_grammar(schema: JsonSchema, where: str, *, lenient: bool) -> str:
         raise GrammarError(f"{where} is no JSON schema: {error}") from error
 
     def complaint(schema_text: str) -> str | None:
-        return _complaint(_json_grammar(schema_text, lenient=lenient))
+        try:
+            return _complaint(_json_grammar(schema_text, lenient=lenient))
+        except ValueError as error:  # it is nested more deeply than llguidance reads
+            return str(error)
 
     reason = complaint(text)
     if reason is not None:

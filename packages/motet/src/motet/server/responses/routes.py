@@ -64,7 +64,9 @@ async def _given(service: Service, owner: str, request: InputRequest) -> _Given:
 async def _referred(service: Service, owner: str, items: Sequence[Item]) -> list[Item]:
     """The items, with the stored ones in the place of references to them."""
     return [
-        await service.store.output(owner, item["id"]) if item["type"] == "item_reference" else item
+        await service.store.output(owner, str(item["id"]))
+        if item["type"] == "item_reference"
+        else item
         for item in items
     ]
 
