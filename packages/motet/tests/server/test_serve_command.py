@@ -190,8 +190,8 @@ def test_errors_are_those_of_the_client(openai_client: OpenAI) -> None:
         )
     for _ in range(300):
         bad = {"type": "array", "items": bad}
-    with pytest.raises(openai.BadRequestError, match="recursion|deep"):
-        tools: Any = [{**ADD, "parameters": bad}]
+    tools: Any = [{**ADD, "parameters": bad}]
+    with pytest.raises(openai.BadRequestError, match=r"recursion|deep"):
         openai_client.responses.create(model="motet-nano", input=SUM, tools=tools)
     with pytest.raises(openai.BadRequestError, match="embedding"):
         openai_client.embeddings.create(model="motet-nano", input="x")

@@ -23,6 +23,7 @@ from motet.server.errors import ApiError
 from motet.server.metrics import Metrics
 from motet.server.model import ServedModel
 from motet.server.prompts import Ask
+from motet.server.tracing import turn_span
 
 T = TypeVar("T")
 _PATIENCE_SECONDS = 0.05
@@ -53,7 +54,7 @@ def _grammar(model: ServedModel, asked: Conversation, options: TurnOptions) -> T
     try:
         return compile_turn(model.vocabulary, asked, options.rules)
     except GrammarError as error:
-        raise ApiError(f"{error}.", code="invalid_schema") from error
+        raise ApiError(f"{str(error).rstrip('.')}.", code="invalid_schema") from error
 
 
 def _choice(options: TurnOptions, choice: int) -> TurnOptions:
@@ -109,12 +110,13 @@ async def play(
     started = monotonic()
     is_first = True
     try:
-        async with aclosing(within(turn.events(), seconds)) as events:
-            async for event in events:
-                if is_first:
-                    metrics.first_token.observe(monotonic() - started)
-                    is_first = False
-                yield event
+        with turn_span(turn):
+            async with aclosing(within(turn.events(), seconds)) as events:
+                async for event in events:
+                    if is_first:
+                        metrics.first_token.observe(monotonic() - started)
+                        is_first = False
+                    yield event
     finally:
         metrics.note_turn(turn)
 

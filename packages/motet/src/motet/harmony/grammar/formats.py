@@ -85,20 +85,18 @@ def _answer_grammar(answer: AnswerFormat) -> str:
 def _schema_grammar(schema: JsonSchema, where: str, *, lenient: bool) -> str:
     try:
         text = json.dumps(closed(schema), ensure_ascii=False)
+        grammar = _json_grammar(text, lenient=lenient)
     except (TypeError, ValueError, RecursionError) as error:
         raise GrammarError(f"{where} is no JSON schema: {error}") from error
 
     def complaint(schema_text: str) -> str | None:
-        try:
-            return _complaint(_json_grammar(schema_text, lenient=lenient))
-        except ValueError as error:  # it is nested more deeply than llguidance reads
-            return str(error)
+        return _complaint(_json_grammar(schema_text, lenient=lenient))
 
-    reason = complaint(text)
+    reason = _complaint(grammar)
     if reason is not None:
         path, reason = fault(schema, complaint, reason)
         raise GrammarError(f"{where} cannot be enforced: at {path}: {reason}")
-    return _json_grammar(text, lenient=lenient)
+    return grammar
 
 
 def _json_grammar(schema_text: str, *, lenient: bool) -> str:
