@@ -328,6 +328,30 @@ def test_completions_take_and_give_tokens() -> None:
     assert list(engine.requests[-1].prompt) == VOCABULARY.encode("Hi")
 
 
+def test_scores_of_completions_can_name_ids_and_only_chosen_ids_end_them() -> None:
+    v = VOCABULARY
+    text = [*v.encode("One"), v.return_, *v.encode(" two"), v.end]
+    with client(scripted_engine(text, text)) as http:
+        ids = http.post("/tokenize", json={"prompt": "Two words"}).json()["tokens"]
+        body = {
+            "prompt": ids,
+            "logprobs": 1,
+            "max_tokens": 50,
+            "ignore_eos": True,
+            "stop_token_ids": [v.end],
+            "return_token_ids": True,
+            "return_tokens_as_token_ids": True,
+        }
+        choice = http.post("/v1/completions", json=body).json()["choices"][0]
+        plain = http.post("/v1/completions", json={"prompt": ids}).json()["choices"][0]
+    assert ids == v.encode("Two words")
+    assert choice["token_ids"] == text
+    assert choice["text"] == "One<|return|> two"
+    assert choice["logprobs"]["tokens"] == [f"token_id:{token}" for token in text]
+    assert choice["logprobs"]["top_logprobs"][0].keys() == {f"token_id:{text[0]}"}
+    assert (plain["text"], plain["finish_reason"]) == ("One", "stop")
+
+
 def test_completions_of_several_prompts_stop_at_texts() -> None:
     text = VOCABULARY.encode("one two three")
     with client(scripted_engine(text, text)) as http:

@@ -2,7 +2,9 @@
 
 A prompt is token ids or text (encoded as ordinary text, so `<|start|>` in it is nine characters),
 and the answer has token ids too if `return_token_ids` asks for them. That makes a server the engine
-of another one. Texts end at `stop`, at the ids of `stop_token_ids`, or where a harmony turn ends.
+of another one. Texts end at `stop`, at the ids of `stop_token_ids` and, unless `ignore_eos`, where
+a harmony turn ends. With `return_tokens_as_token_ids` scores name tokens as `token_id:5`, because
+the texts of tokens are not unique. All these fields are vLLM's.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
+from itertools import accumulate
 from time import time
 from typing import Annotated, Any
 from uuid import uuid4
@@ -32,6 +35,7 @@ from motet.server.generation import begun, within
 from motet.server.generation import together as all_together
 from motet.server.http import answer, data_events, events_answer, strict_routes, while_connected
 from motet.server.prompts import sampling
+from motet.server.scores import finite
 from motet.server.service import Service, service_of
 from motet.server.stops import StopCutter
 
@@ -63,7 +67,9 @@ class CompletionRequest(BaseModel):
     logit_bias: dict[str, float] | None = None
     stop: str | list[str] | None = None
     stop_token_ids: Tokens | None = None
+    ignore_eos: bool | None = None
     return_token_ids: bool | None = None
+    return_tokens_as_token_ids: bool | None = None
     seed: int | None = None
     stream: bool | None = None
     stream_options: CompletionStreamOptions | None = None
@@ -103,8 +109,8 @@ class _Choice:
     generated: int = 0
     cached: int = 0
 
-    def read(self, chunk: GeneratedTokens) -> Piece | None:
-        """The text and ids of a chunk; None if it holds nothing to show."""
+    def read(self, chunk: GeneratedTokens) -> Piece:
+        """The text and ids of a chunk."""
         self.generated += len(chunk.tokens)
         self.cached += chunk.cached
         is_stopped = chunk.finish is FinishReason.STOP
@@ -151,8 +157,7 @@ async def _pieces(service: Service, choice: _Choice) -> AsyncGenerator[Piece, No
     generated = service.model.engine.generate(choice.request)
     async with aclosing(within(generated, seconds)) as chunks:
         async for chunk in chunks:
-            if piece := choice.read(chunk):
-                yield piece
+            yield choice.read(chunk)
             if choice.cutter.stopped:
                 return
 
@@ -178,8 +183,7 @@ async def _chunks(
             if body.return_token_ids:
                 more["token_ids"] = list(piece.tokens)
             if body.logprobs is not None:
-                vocabulary = service.model.vocabulary
-                more["logprobs"] = _logprobs([piece], vocabulary, offsets[index])
+                more["logprobs"] = _logprobs([piece], body, service, offsets[index])
             offsets[index] += len(piece.text)
             yield chunk(index, piece.text, **more)
     for index, choice in enumerate(choices):
@@ -200,27 +204,33 @@ def _whole(
         "logprobs": None,
     }
     if body.logprobs is not None:
-        made["logprobs"] = _logprobs(choice.said, vocabulary, len(before))
+        made["logprobs"] = _logprobs(choice.said, body, service, len(before))
     if body.return_token_ids:
         made["prompt_token_ids"] = choice.prompt
         made["token_ids"] = [token for piece in choice.said for token in piece.tokens]
     return made
 
 
-def _logprobs(pieces: Sequence[Piece], vocabulary: Vocabulary, offset: int) -> dict[str, Any]:
+def _logprobs(
+    pieces: Sequence[Piece], body: CompletionRequest, service: Service, offset: int
+) -> dict[str, Any]:
     """Scores in the form of this API; an offset counts the characters of whole tokens before it."""
-    made: dict[str, list[Any]] = {
-        "tokens": [], "token_logprobs": [], "top_logprobs": [], "text_offset": []
-    }  # fmt: skip
-    for score in (score for piece in pieces for score in piece.logprobs):
-        text = vocabulary.decode((score.token,))
-        made["tokens"].append(text)
-        made["token_logprobs"].append(max(score.logprob, -9999.0))
-        tops = {vocabulary.decode((token,)): max(value, -9999.0) for token, value in score.top}
-        made["top_logprobs"].append(tops)
-        made["text_offset"].append(offset)
-        offset += len(text)
-    return made
+    vocabulary = service.model.vocabulary
+
+    def name(token: int) -> str:
+        as_id = body.return_tokens_as_token_ids
+        return f"token_id:{token}" if as_id else vocabulary.decode((token,))
+
+    scores = [score for piece in pieces for score in piece.logprobs]
+    lengths = [len(vocabulary.decode((score.token,))) for score in scores]
+    return {
+        "tokens": [name(score.token) for score in scores],
+        "token_logprobs": [finite(score.logprob) for score in scores],
+        "top_logprobs": [
+            {name(token): finite(logprob) for token, logprob in score.top} for score in scores
+        ],
+        "text_offset": list(accumulate(lengths, initial=offset))[:-1],
+    }
 
 
 def _usage(body: CompletionRequest, choices: Sequence[_Choice]) -> dict[str, Any]:
@@ -258,7 +268,8 @@ def _choice(body: CompletionRequest, service: Service, prompt: list[int], number
             code="context_length_exceeded",
             param="prompt",
         )
-    stop_ids = model.vocabulary.stop_ids | frozenset(body.stop_token_ids or ())
+    ends = frozenset() if body.ignore_eos else model.vocabulary.stop_ids
+    stop_ids = ends | frozenset(body.stop_token_ids or ())
     request = GenerationRequest(
         prompt,
         _sampling(body, model.sampling, number),

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
+from pydantic import BaseModel
 
 from motet.server.errors import ApiError
-from motet.server.http import answer
+from motet.server.http import answer, strict_routes
 from motet.server.model import ServedModel
 from motet.server.service import service_of
 
-router = APIRouter()
+router = APIRouter(route_class=strict_routes)
 
 
 @router.get("/v1/models", tags=["models"])
@@ -39,6 +41,21 @@ def _model(model: ServedModel, name: str) -> dict[str, Any]:
         "context_length": model.engine.context_length,
         "vocabulary_size": model.engine.vocabulary_size,
     }
+
+
+class Text(BaseModel):
+    """A text to be seen as tokens, named as vLLM or as llama.cpp name it."""
+
+    prompt: str | None = None
+    content: str | None = None
+
+
+@router.post("/tokenize", tags=["models"])
+async def tokenize(body: Text, request: Request) -> Response:
+    """The ids of ordinary text."""
+    vocabulary = service_of(request).model.vocabulary
+    tokens = await asyncio.to_thread(vocabulary.encode, body.prompt or body.content or "")
+    return answer({"tokens": tokens, "count": len(tokens)})
 
 
 @router.post("/v1/embeddings", tags=["not offered"])

@@ -31,5 +31,10 @@ def _token(token: int, logprob: float, vocabulary: Vocabulary) -> dict[str, Any]
     return {
         "token": data.decode("utf-8", errors="replace"),
         "bytes": list(data),
-        "logprob": max(logprob, -9999.0),  # JSON has no infinity
+        "logprob": finite(logprob),
     }
+
+
+def finite(logprob: float) -> float:
+    """A log probability that JSON can hold: it has no infinity."""
+    return max(logprob, -9999.0)
