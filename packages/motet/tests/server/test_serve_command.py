@@ -96,6 +96,18 @@ def test_a_tool_loop_over_responses(openai_client: OpenAI) -> None:
     assert second.output[-1].type == "message"
 
 
+def test_what_of_a_function_is_not_held_to_is_said(openai_client: OpenAI) -> None:
+    loose: Any = {
+        **ADD, "parameters": {"type": "object", "properties": {"a": {"format": "nonsense"}}}
+    }  # fmt: skip
+    asked: Any = {"model": "motet-nano", "input": SUM, "max_output_tokens": 5}
+    response = openai_client.responses.create(tools=[loose], **asked)
+    assert response.metadata
+    assert "nonsense" in response.metadata["motet.warnings"]
+    with pytest.raises(openai.BadRequestError, match="#/properties/a"):
+        openai_client.responses.create(tools=[{**loose, "strict": True}], **asked)
+
+
 def test_structured_outputs_are_parsed(openai_client: OpenAI) -> None:
     response = openai_client.responses.parse(
         model="motet-nano", input="Which is larger, 5 or 7?", text_format=Verdict

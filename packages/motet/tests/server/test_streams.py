@@ -35,7 +35,7 @@ def stream_of(
     model = served(scripted_engine(script))
     ask = read_response(request, [], model, TurnMemory(0))
     turn = Turn(model.engine, VOCABULARY, QUESTION, options or ask.options)
-    opening = opening_response(request, "resp_1", model, ask, 0)
+    opening = opening_response(request, model, ask)
     stream = ResponseStream(opening, VOCABULARY, request.include or ())
 
     async def run() -> list[Event]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing, suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from time import monotonic
 from typing import TypeVar
 
@@ -30,8 +30,16 @@ _PATIENCE_SECONDS = 0.05
 _OPENING_ROLES = (Role.SYSTEM, Role.DEVELOPER)
 
 
-async def prepare(model: ServedModel, ask: Ask, *, truncate: bool = False) -> list[Turn]:
-    """The turns that answer an ask, one for each choice.
+@dataclass(frozen=True)
+class Prepared:
+    """The turns that answer an ask, one for each choice, and what of it is not held to."""
+
+    turns: list[Turn]
+    warnings: tuple[str, ...]
+
+
+async def prepare(model: ServedModel, ask: Ask, *, truncate: bool = False) -> Prepared:
+    """Make an ask ready to be played.
 
     With `truncate` a conversation that is too long loses its oldest messages. Raises ApiError if
     the conversation does not fit, or if its rules cannot be held to.
@@ -39,13 +47,14 @@ async def prepare(model: ServedModel, ask: Ask, *, truncate: bool = False) -> li
     return await asyncio.to_thread(_prepared, model, ask, truncate)
 
 
-def _prepared(model: ServedModel, ask: Ask, truncate: bool) -> list[Turn]:
+def _prepared(model: ServedModel, ask: Ask, truncate: bool) -> Prepared:
     asked = _fitting(model, ask.conversation, truncate)
     grammar = _grammar(model, asked, ask.options)
-    return [
+    turns = [
         Turn(model.engine, model.vocabulary, asked, _choice(ask.options, choice), grammar)
         for choice in range(ask.choices)
     ]
+    return Prepared(turns, (*ask.warnings, *(grammar.warnings if grammar else ())))
 
 
 def _grammar(model: ServedModel, asked: Conversation, options: TurnOptions) -> TurnGrammar | None:

@@ -20,6 +20,8 @@ from motet.server.http import answer, data_events, events_answer, strict_routes,
 from motet.server.prompts import Ask
 from motet.server.service import Service, service_of
 
+_HEADER_LENGTH = 1000
+
 router = APIRouter(route_class=strict_routes)
 
 
@@ -95,9 +97,10 @@ async def create_chat_completion(body: ChatRequest, request: Request) -> Respons
     service = service_of(request)
     service.model.require(body.model)
     ask = read_chat(body, service.model, service.memory)
-    turns = await prepare(service.model, ask)
-    completion = _Completion.of(service, ask, turns)
-    headers = {"motet-warning": "; ".join(ask.warnings)} if ask.warnings else {}
+    prepared = await prepare(service.model, ask)
+    completion = _Completion.of(service, ask, prepared.turns)
+    warnings = "; ".join(prepared.warnings)
+    headers = {"motet-warning": warnings[:_HEADER_LENGTH]} if warnings else {}
     if body.stream:
         with_usage = bool(body.stream_options and body.stream_options.include_usage)
         deltas = await begun(completion.events())

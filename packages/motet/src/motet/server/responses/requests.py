@@ -7,7 +7,9 @@ Unknown fields are ignored, and so is what changes nothing about the answer here
 from __future__ import annotations
 
 from collections.abc import Sequence
+from time import time
 from typing import Any, Literal
+from uuid import uuid4
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -143,18 +145,18 @@ def refuse_impossible(request: ResponseRequest) -> None:
 
 
 def opening_response(
-    request: ResponseRequest, response_id: str, model: ServedModel, ask: Ask, created: float
+    request: ResponseRequest, model: ServedModel, ask: Ask, warnings: Sequence[str] = ()
 ) -> dict[str, Any]:
     """The response before anything was said."""
     metadata = dict(request.metadata or {})
-    if ask.warnings:
-        metadata["motet.warnings"] = "; ".join(ask.warnings)[:_WARNING_LENGTH]
+    if warnings:
+        metadata["motet.warnings"] = "; ".join(warnings)[:_WARNING_LENGTH]
     reasoning = request.reasoning or Reasoning()
     conversation_id = request.conversation_id
     return {
-        "id": response_id,
+        "id": f"resp_{uuid4().hex}",
         "object": "response",
-        "created_at": int(created),
+        "created_at": int(time()),
         "completed_at": None,
         "status": "queued" if request.background else "in_progress",
         "background": bool(request.background),

@@ -6,9 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
-from time import time
 from typing import Annotated, Any, Literal
-from uuid import uuid4
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
@@ -86,9 +84,9 @@ async def create_response(body: ResponseRequest, request: Request) -> Response:
     service.model.require(body.model)
     given = await _given(service, owner, body)
     ask = read_response(body, given.everything, service.model, service.memory)
-    (turn,) = await prepare(service.model, ask, truncate=body.truncation == "auto")
-    response_id = f"resp_{uuid4().hex}"
-    opening = opening_response(body, response_id, service.model, ask, time())
+    prepared = await prepare(service.model, ask, truncate=body.truncation == "auto")
+    (turn,) = prepared.turns
+    opening = opening_response(body, service.model, ask, prepared.warnings)
     stream = ResponseStream(opening, service.model.vocabulary, body.include or ())
 
     async def keep() -> None:
