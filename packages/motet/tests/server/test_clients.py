@@ -19,8 +19,8 @@ from langchain_core.messages import HumanMessage, ToolMessage
 from langchain_core.tools import tool
 from langchain_openai import ChatOpenAI
 from openai import AsyncOpenAI
-from processes import ServerProcess
 from pydantic import BaseModel, SecretStr
+from server_process import ServerProcess
 
 SUM = "What is 123 + 456?"
 NAME = "motet-nano"

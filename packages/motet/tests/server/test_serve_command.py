@@ -15,9 +15,9 @@ from typing import Any, Literal
 import openai
 import pytest
 from openai import AsyncOpenAI, OpenAI
-from processes import ServerProcess
 from pydantic import BaseModel
 from scripted import ADD, CHAT_ADD
+from server_process import ServerProcess
 from stream_rules import check_stream
 
 from motet.cli.main import app

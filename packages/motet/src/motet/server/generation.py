@@ -12,12 +12,7 @@ from time import monotonic
 from typing import TypeVar
 
 from motet.agent import Turn, TurnOptions
-from motet.harmony import (
-    Conversation,
-    HarmonyEvent,
-    Role,
-    render_for_completion,
-)
+from motet.harmony import Conversation, HarmonyEvent, Role, render_for_completion
 from motet.harmony.grammar import GrammarError, TurnGrammar, compile_turn
 from motet.server.errors import ApiError
 from motet.server.metrics import Metrics
