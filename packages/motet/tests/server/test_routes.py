@@ -455,6 +455,15 @@ class _Slow(PatientEngine):
             yield GeneratedTokens((each,))
 
 
+def test_a_silent_stream_says_that_it_works(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("motet.server.http.SILENCE_SECONDS", 0.05)
+    with client(_Slow([*ANSWER.tokens[:-2], EngineError("lost")])) as http:
+        text = http.post("/v1/responses", json={"input": "?", "stream": True}).text
+    remark = ": still working\n\n"
+    assert remark in text
+    check_stream(response_events(text.replace(remark, "")))
+
+
 def test_a_request_that_takes_too_long_is_ended() -> None:
     engine = PatientEngine(ANSWER.tokens[:6])
     with client(engine, Settings(request_seconds=0.2, allowed_hosts=["*"])) as http:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Mapping
+from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
 from contextlib import aclosing
 from typing import Any, TypeVar
 
@@ -19,6 +19,7 @@ from motet.server.logs import logger
 
 T = TypeVar("T")
 Event = dict[str, Any]
+SILENCE_SECONDS = 15.0  # a long prompt takes minutes on a small machine
 
 
 class _StrictRequest(Request):
@@ -70,11 +71,29 @@ def error_answer(error: BaseException) -> Response:
 
 
 def events_answer(
-    events: AsyncIterator[bytes], headers: Mapping[str, str] | None = None
+    events: AsyncGenerator[bytes, None], headers: Mapping[str, str] | None = None
 ) -> StreamingResponse:
     """A stream of server-sent events that no proxy should hold back."""
     plain = {"cache-control": "no-cache", "x-accel-buffering": "no"}
-    return StreamingResponse(events, headers=plain | _safe(headers), media_type="text/event-stream")
+    return StreamingResponse(
+        _kept_alive(events), headers=plain | _safe(headers), media_type="text/event-stream"
+    )
+
+
+async def _kept_alive(events: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
+    """The events, and a remark wherever none comes for a while: proxies give up on silence."""
+    async with aclosing(events):
+        while True:
+            coming = asyncio.ensure_future(anext(events, None))
+            try:
+                while not (await asyncio.wait({coming}, timeout=SILENCE_SECONDS))[0]:
+                    yield b": still working\n\n"
+                if (event := coming.result()) is None:
+                    return
+                yield event
+            finally:
+                coming.cancel()
+                await asyncio.wait({coming})
 
 
 async def data_events(chunks: AsyncGenerator[Event, None]) -> AsyncGenerator[bytes, None]:
