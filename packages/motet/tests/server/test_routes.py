@@ -331,7 +331,8 @@ def test_completions_take_and_give_tokens() -> None:
 def test_scores_of_completions_can_name_ids_and_only_chosen_ids_end_them() -> None:
     v = VOCABULARY
     text = [*v.encode("One"), v.return_, *v.encode(" two"), v.end]
-    with client(scripted_engine(text, text)) as http:
+    engine = scripted_engine(text, text)
+    with client(engine) as http:
         ids = http.post("/tokenize", json={"prompt": "Two words"}).json()["tokens"]
         body = {
             "prompt": ids,
@@ -341,9 +342,16 @@ def test_scores_of_completions_can_name_ids_and_only_chosen_ids_end_them() -> No
             "stop_token_ids": [v.end],
             "return_token_ids": True,
             "return_tokens_as_token_ids": True,
+            "top_k": -1,
+            "min_p": 0.1,
+            "repetition_penalty": 1.1,
         }
         choice = http.post("/v1/completions", json=body).json()["choices"][0]
         plain = http.post("/v1/completions", json={"prompt": ids}).json()["choices"][0]
+        figures = http.get("/metrics").text
+    sampling = engine.requests[0].sampling
+    assert (sampling.top_k, sampling.min_p, sampling.repetition_penalty) == (0, 0.1, 1.1)
+    assert f'motet_tokens_total{{kind="prompt"}} {2 * len(ids)}.0' in figures
     assert ids == v.encode("Two words")
     assert choice["token_ids"] == text
     assert choice["text"] == "One<|return|> two"

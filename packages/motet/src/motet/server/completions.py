@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import accumulate
 from time import time
 from typing import Annotated, Any
@@ -31,8 +31,7 @@ from motet.engine import (
 )
 from motet.harmony import StreamingDecoder, Vocabulary
 from motet.server.errors import ApiError
-from motet.server.generation import begun, within
-from motet.server.generation import together as all_together
+from motet.server.generation import begun, together, within
 from motet.server.http import answer, data_events, events_answer, strict_routes, while_connected
 from motet.server.prompts import sampling
 from motet.server.scores import finite
@@ -75,7 +74,7 @@ class CompletionRequest(BaseModel):
     stream_options: CompletionStreamOptions | None = None
     temperature: float | None = Field(None, ge=0, le=2)
     top_p: float | None = Field(None, ge=0, le=1)
-    top_k: int | None = Field(None, ge=0)
+    top_k: int | None = Field(None, ge=-1)
     min_p: float | None = Field(None, ge=0, le=1)
     repetition_penalty: float | None = None
     presence_penalty: float | None = Field(None, ge=-2, le=2)
@@ -137,7 +136,7 @@ async def create_completion(body: CompletionRequest, request: Request) -> Respon
         "created": int(time()),
         "model": service.model.name,
     }
-    pieces = all_together([_pieces(service, choice) for choice in choices])
+    pieces = together([_pieces(service, choice) for choice in choices])
     if body.stream:
         chunks = _chunks(body, service, head, choices, await begun(pieces))
         return events_answer(data_events(chunks))
@@ -155,11 +154,16 @@ async def _all(pieces: AsyncGenerator[tuple[int, Piece], None]) -> None:
 async def _pieces(service: Service, choice: _Choice) -> AsyncGenerator[Piece, None]:
     seconds = service.settings.request_seconds
     generated = service.model.engine.generate(choice.request)
-    async with aclosing(within(generated, seconds)) as chunks:
-        async for chunk in chunks:
-            yield choice.read(chunk)
-            if choice.cutter.stopped:
-                return
+    try:
+        async with aclosing(within(generated, seconds)) as chunks:
+            async for chunk in chunks:
+                yield choice.read(chunk)
+                if choice.cutter.stopped:
+                    return
+    finally:
+        service.metrics.note_tokens(
+            prompt=len(choice.prompt), cached=choice.cached, generated=choice.generated
+        )
 
 
 async def _chunks(
@@ -291,18 +295,13 @@ def _sampling(
         frequency_penalty=body.frequency_penalty,
         seed=None if body.seed is None else body.seed + number,
     )
-    penalty = body.repetition_penalty
+    further = {
+        "top_k": None if body.top_k is None else max(body.top_k, 0),
+        "min_p": body.min_p,
+        "repetition_penalty": body.repetition_penalty,
+    }
     try:
-        return SamplingParameters(
-            base.temperature,
-            base.top_p,
-            body.top_k or 0,
-            body.min_p or 0.0,
-            1.0 if penalty is None else penalty,
-            base.presence_penalty,
-            base.frequency_penalty,
-            base.seed,
-        )
+        return replace(base, **{name: each for name, each in further.items() if each is not None})
     except EngineError as error:
         raise ApiError(f"{error}.", param="repetition_penalty") from error
 

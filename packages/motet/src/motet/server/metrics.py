@@ -64,18 +64,22 @@ class Metrics:
 
     def note_turn(self, turn: Turn) -> None:
         """Count a turn that is over, however it ended."""
-        for kind, count in (
-            ("prompt", turn.prompt_tokens),
-            ("cached", turn.cached_tokens),
-            ("generated", turn.generated_tokens),
-            ("forced", turn.forced_tokens),
-            ("thinking", turn.thinking_tokens),
-        ):
-            self._tokens.labels(kind).inc(count)
+        self.note_tokens(
+            prompt=turn.prompt_tokens,
+            cached=turn.cached_tokens,
+            generated=turn.generated_tokens,
+            forced=turn.forced_tokens,
+            thinking=turn.thinking_tokens,
+        )
         for repair in turn.repairs:
             self._repairs.labels(repair.kind.value).inc()
         if turn.ended_thinking:
             self._ended.labels(turn.ended_thinking).inc()
+
+    def note_tokens(self, **counts: int) -> None:
+        """Count tokens by kind."""
+        for kind, count in counts.items():
+            self._tokens.labels(kind).inc(count)
 
     def text(self) -> bytes:
         """Everything in Prometheus' text format."""

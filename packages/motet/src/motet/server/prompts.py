@@ -7,7 +7,7 @@ functions and the response format behind them; later ones stay where they are.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from motet.agent import TurnOptions
@@ -164,7 +164,8 @@ def sampling(
 ) -> SamplingParameters:
     """The model's own sampling with what the request says instead. Raises ApiError."""
     try:
-        return SamplingParameters(
+        return replace(
+            default,
             temperature=default.temperature if temperature is None else temperature,
             # A share of 0 means the likeliest token, which any small share keeps too.
             top_p=default.top_p if top_p is None else top_p or 1e-9,
