@@ -238,6 +238,20 @@ def test_a_response_in_the_background_can_be_cancelled() -> None:
         check_stream(events, is_cancelled=True)
 
 
+def test_the_end_of_the_server_cancels_and_keeps_what_still_runs(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/store.db"
+    settings = Settings(store=url, drain_seconds=0, allowed_hosts=["*"])
+    engine = PatientEngine(ANSWER.tokens[:-2])
+    with client(engine, settings) as http:
+        begun = http.post("/v1/responses", json={"input": "?", "background": True}).json()
+        wait_for(http, f"/v1/responses/{begun['id']}", "in_progress")
+    assert engine.open == 0
+    with client(scripted_engine(), settings) as http:
+        kept = http.get(f"/v1/responses/{begun['id']}").json()
+    assert kept["status"] == "cancelled"
+    assert kept["output"][-1]["content"][0]["text"].startswith("Yes")
+
+
 def test_a_response_can_be_cancelled_before_it_has_begun() -> None:
     async def run() -> None:
         turn = Turn(PatientEngine(()), VOCABULARY, Conversation((Message.user("?"),)))
