@@ -295,7 +295,7 @@ def _sampling(
         frequency_penalty=body.frequency_penalty,
         seed=None if body.seed is None else body.seed + number,
     )
-    further = {
+    further: dict[str, Any] = {
         "top_k": None if body.top_k is None else max(body.top_k, 0),
         "min_p": body.min_p,
         "repetition_penalty": body.repetition_penalty,
