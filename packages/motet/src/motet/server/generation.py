@@ -59,6 +59,8 @@ def _grammar(model: ServedModel, asked: Conversation, options: TurnOptions) -> T
         return compile_turn(model.vocabulary, asked, options.rules)
     except GrammarError as error:
         raise ApiError(f"{str(error).rstrip('.')}.", code="invalid_schema") from error
+    except ValueError as error:  # llguidance reads so deep and no deeper
+        raise ApiError(f"A schema cannot be read: {error}.", code="invalid_schema") from error
 
 
 def _choice(options: TurnOptions, choice: int) -> TurnOptions:

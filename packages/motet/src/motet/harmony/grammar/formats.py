@@ -85,18 +85,17 @@ def _answer_grammar(answer: AnswerFormat) -> str:
 def _schema_grammar(schema: JsonSchema, where: str, *, lenient: bool) -> str:
     try:
         text = json.dumps(closed(schema), ensure_ascii=False)
-        grammar = _json_grammar(text, lenient=lenient)
     except (TypeError, ValueError, RecursionError) as error:
         raise GrammarError(f"{where} is no JSON schema: {error}") from error
 
     def complaint(schema_text: str) -> str | None:
         return _complaint(_json_grammar(schema_text, lenient=lenient))
 
-    reason = _complaint(grammar)
+    reason = complaint(text)
     if reason is not None:
         path, reason = fault(schema, complaint, reason)
         raise GrammarError(f"{where} cannot be enforced: at {path}: {reason}")
-    return grammar
+    return _json_grammar(text, lenient=lenient)
 
 
 def _json_grammar(schema_text: str, *, lenient: bool) -> str:
