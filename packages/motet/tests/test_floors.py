@@ -18,7 +18,7 @@ FLOORS = {
     "training": 6,
     "evals": 6,
     "server": 6,
-    "cli": 6,
+    "cli": 7,
 }
 
 

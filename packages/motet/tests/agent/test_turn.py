@@ -2,7 +2,7 @@
 
 import pytest
 
-from motet.agent import Turn, TurnOptions
+from motet.agent import ScoredText, Turn, TurnOptions
 from motet.engine import EngineError, FinishReason, SamplingParameters, ScriptedEngine
 from motet.harmony import (
     Conversation,
@@ -150,3 +150,14 @@ async def test_an_engine_that_fails_leaves_what_was_said(vocabulary: Vocabulary)
             pass
     assert [message.text for message in turn.messages] == ["Two and two"]
     assert turn.finish is None
+
+
+async def test_texts_come_with_the_scores_of_their_tokens(vocabulary: Vocabulary) -> None:
+    script = answer_tokens(vocabulary, "Zwei 🎵.", "4")
+    options = TurnOptions(top_logprobs=1)
+    turn = Turn(ScriptedEngine([script]), vocabulary, QUESTION, options)
+    texts = [event async for event in turn.events() if isinstance(event, TextDelta)]
+    assert all(isinstance(text, ScoredText) and text.logprobs for text in texts)
+    scores = [score for text in texts if isinstance(text, ScoredText) for score in text.logprobs]
+    assert vocabulary.decode(score.token for score in scores) == "Zwei 🎵.4"
+    assert turn.thinking_tokens == len(vocabulary.encode("Zwei 🎵."))

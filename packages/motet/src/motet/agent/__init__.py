@@ -4,6 +4,6 @@ Knows messages and token ids, and nothing of screens or HTTP. A `Turn` is one co
 model; tools join the loop here, between two turns.
 """
 
-from motet.agent.turn import Turn, TurnOptions
+from motet.agent.turn import ScoredText, Turn, TurnOptions
 
-__all__ = ["Turn", "TurnOptions"]
+__all__ = ["ScoredText", "Turn", "TurnOptions"]

@@ -21,14 +21,18 @@ from motet.engine import (
     GeneratedTokens,
     GenerationRequest,
     SamplingParameters,
+    TokenLogprob,
 )
 from motet.harmony import (
+    ANALYSIS,
     Conversation,
     HarmonyEvent,
     HarmonyParser,
     Message,
     MessageEnded,
+    MessageStarted,
     Repair,
+    TextDelta,
     Vocabulary,
     render_for_completion,
 )
@@ -43,11 +47,22 @@ from motet.harmony.grammar import (
 
 @dataclass(frozen=True)
 class TurnOptions:
-    """How one turn is generated; `maximum_tokens` of None means up to the end of the context."""
+    """How one turn is generated; `maximum_tokens` of None means up to the end of the context.
+
+    With `top_logprobs` every text comes as `ScoredText`, with so many alternatives for a token.
+    """
 
     sampling: SamplingParameters = field(default_factory=SamplingParameters)
     maximum_tokens: int | None = None
     rules: TurnRules = field(default_factory=TurnRules)
+    top_logprobs: int | None = None
+
+
+@dataclass(frozen=True)
+class ScoredText(TextDelta):
+    """A TextDelta with the log probabilities of the tokens that made it."""
+
+    logprobs: tuple[TokenLogprob, ...]
 
 
 class Turn:
@@ -57,7 +72,8 @@ class Turn:
     that is done when the events are asked for. `ended_thinking` says why the chain of thought was
     ended if the model did not end it itself, and `forced_tokens` how many of the generated tokens
     the grammar left no choice about, so that they cost no step of the model. An answer that was
-    ended because it had no more room is valid, and its `finish` is LENGTH.
+    ended because it had no more room is valid, and its `finish` is LENGTH. `cached_tokens` of the
+    prompt needed not be read, and `thinking_tokens` were spent on the text of thoughts.
 
     The result is there also when the iteration was broken off, cancelled or failed: `finish` is
     then None, the last message ends where the model was, and `unread` holds the events that could
@@ -84,6 +100,10 @@ class Turn:
         self.finish: FinishReason | None = None
         self.generated_tokens = 0
         self.forced_tokens = 0
+        self.cached_tokens = 0
+        self.thinking_tokens = 0
+        self._open: MessageStarted | None = None
+        self._scores: list[TokenLogprob] = []
         self.unread: deque[HarmonyEvent] = deque()
 
     async def events(self) -> AsyncGenerator[HarmonyEvent, None]:
@@ -102,6 +122,7 @@ class Turn:
             maximum_tokens=self._options.maximum_tokens,
             stop_ids=self._stop_ids,
             constraint=self._constraint,
+            top_logprobs=self._options.top_logprobs,
         )
         try:
             async with aclosing(self._engine.generate(request)) as chunks:
@@ -129,15 +150,39 @@ class Turn:
         """Parse the tokens of a chunk, none behind the end of a call."""
         self.finish = chunk.finish
         self.forced_tokens += chunk.forced
-        for token in chunk.tokens:
+        self.cached_tokens += chunk.cached
+        for position, token in enumerate(chunk.tokens):
             self.generated_tokens += 1
-            events = self._parser.feed(token)
+            self._note(token, chunk.logprobs[position] if chunk.logprobs else None)
+            events = [self._scored(event) for event in self._parser.feed(token)]
             self.unread.extend(events)
             if any(isinstance(event, MessageEnded) and event.end == "call" for event in events):
                 self.finish = FinishReason.STOP
                 break
         if self.finish and self._constraint and self._constraint.was_closed:
             self.finish = FinishReason.LENGTH
+
+    def _note(self, token: int, score: TokenLogprob | None) -> None:
+        """Count a token that belongs to a text, and keep its score for the text it makes."""
+        if self._open is None or self._vocabulary.is_special(token):
+            return
+        if self._open.channel == ANALYSIS and self._open.recipient is None:
+            self.thinking_tokens += 1
+        if score is not None:
+            self._scores.append(score)
+
+    def _scored(self, event: HarmonyEvent) -> HarmonyEvent:
+        """The event, a text with the scores of its tokens where they are wanted."""
+        match event:
+            case MessageStarted():
+                self._open = event
+            case MessageEnded():
+                self._open = None
+                self._scores = []
+            case TextDelta() if self._scores:
+                event = ScoredText(event.index, event.text, tuple(self._scores))
+                self._scores = []
+        return event
 
     @property
     def ended_thinking(self) -> ThinkingEnd | None:

@@ -16,12 +16,14 @@ from motet.cli.chat import chat
 from motet.cli.generate import generate
 from motet.cli.harmony import harmony
 from motet.cli.inspect import inspect
+from motet.cli.serve import serve
 from motet.cli.terminal import complain
 from motet.errors import MotetError
 
 app = typer.Typer(pretty_exceptions_enable=False, add_completion=False, no_args_is_help=True)
 app.command()(chat)
 app.command()(generate)
+app.command()(serve)
 app.command()(inspect)
 app.add_typer(harmony, name="harmony")
 app.add_typer(bench, name="bench")

@@ -23,7 +23,7 @@ NANO_SKILLS = (
 )
 
 
-def open_model(folder: Path | None, precision: Precision) -> Model:
+def open_model(folder: Path | None, precision: Precision, *, threads: int | None = None) -> Model:
     """Open the checkpoint in a folder or GGUF file, or the embedded nano model for None.
 
     Raises InputError, CheckpointError and EngineError.
@@ -38,7 +38,7 @@ def open_model(folder: Path | None, precision: Precision) -> Model:
     name = path.absolute().name
     with Waiting(f"Opening {name}"):
         checkpoint = open_checkpoint(path)
-        engine = NativeEngine(checkpoint, precision=precision)
+        engine = NativeEngine(checkpoint, precision=precision, threads=threads)
     if not nano:
         return Model(engine, checkpoint.vocabulary, name)
     return Model(
