@@ -71,8 +71,8 @@ class Backend:
         except Unavailable as error:
             self._note_failure(error)
             raise
-        except httpx.TransportError as error:
-            what = _without_name(error)
+        except httpx.HTTPError as error:
+            what = _named(error)
             self._note_failure(error)
             if not begun:
                 raise Unavailable(f"{self.info.url} cannot be reached: {what}") from error
@@ -180,5 +180,5 @@ def _seconds(value: str) -> float:
     return float(value) if value.isascii() and value.isdigit() else 0.0
 
 
-def _without_name(error: httpx.TransportError) -> str:
+def _named(error: httpx.HTTPError) -> str:
     return str(error) or type(error).__name__
