@@ -10,6 +10,7 @@ from motet.cli.documents import InputError, decode, parse_json, read_source
 from motet.cli.options import (
     Developer,
     Effort,
+    Engines,
     MaximumTokens,
     ModelPath,
     Precision,
@@ -25,6 +26,7 @@ def generate(
         typer.Argument(help="The question.", show_default="read from standard input"),
     ] = None,
     model: ModelPath = None,
+    engine: Engines = None,
     effort: Effort = None,
     developer: Developer = None,
     maximum_tokens: MaximumTokens = None,
@@ -59,7 +61,7 @@ def generate(
     from motet.cli.models import open_model
     from motet.harmony import Conversation, Message
 
-    opened = open_model(model, precision)
+    opened = open_model(model, precision, engine)
     if conversation:
         asked = Conversation.from_json(question)
     else:
