@@ -120,6 +120,11 @@ async def test_log_probabilities_name_tokens_by_their_ids(server: FakeServer) ->
         (ServerKind.SGLANG, {"sampling": SamplingParameters(repetition_penalty=1.1)}, "repetition"),
         (ServerKind.SGLANG, {"sampling": SamplingParameters(seed=1)}, "deterministic"),
         (ServerKind.SGLANG, {"sampling": SamplingParameters(0.5), "top_logprobs": 1}, "0 or 1"),
+        (
+            ServerKind.SGLANG,
+            {"sampling": SamplingParameters(presence_penalty=1), "top_logprobs": 0},
+            "without penalties",
+        ),
         (ServerKind.LLAMA_CPP, {"sampling": SamplingParameters(presence_penalty=1)}, "penalties"),
         (ServerKind.LLAMA_CPP, {"sampling": SamplingParameters(seed=2**40)}, "seeds up to"),
         (ServerKind.VLLM, {"prompt": [1] * 4096}, "shorten the conversation"),

@@ -8,9 +8,10 @@ tells how many at the end of `output_ids` are new, either way.
 
 What SGLang does otherwise than Motet, and is refused where it would matter: its repetition penalty
 knows the answer only and not the prompt; it takes a seed only with
-`--enable-deterministic-inference`; its log probabilities are those after the temperature, so they
-are the model's own at temperature 1 and, since greedy rows are not scaled, 0. It always ends at the
-model's own end tokens too, for `ignore_eos` would switch `stop_token_ids` off as well.
+`--enable-deterministic-inference`; its log probabilities are those after penalties and temperature,
+so they are the model's own without penalties at temperature 1 and, since greedy rows are not
+scaled, 0. It always ends at the model's own end tokens too, for `ignore_eos` would switch
+`stop_token_ids` off as well.
 """
 
 from typing import Any
@@ -67,9 +68,11 @@ class SglangDialect:
             "this SGLang server would pass over the seed; start it with"
             " --enable-deterministic-inference, or leave the seed out",
         )
+        is_plain = sampling.presence_penalty == 0 == sampling.frequency_penalty
         refuse_unless(
-            request.top_logprobs is None or sampling.temperature in (0, 1),
-            "SGLang gives the model's own log probabilities at temperature 0 or 1 only",
+            request.top_logprobs is None or (is_plain and sampling.temperature in (0, 1)),
+            "SGLang gives the model's own log probabilities only without penalties and at"
+            " temperature 0 or 1",
         )
 
 
