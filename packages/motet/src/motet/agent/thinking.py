@@ -90,9 +90,7 @@ class BoundedThinking:
 
     def _read(self, chunk: GeneratedTokens) -> tuple[GeneratedTokens, Sequence[int]]:
         """What of a chunk is to be shown, and where to lead the model, if anywhere."""
-        shown = replace(chunk, tokens=(), logprobs=None, finish=None, forced=0)
-        if chunk.logprobs is not None:
-            shown = replace(shown, logprobs=())
+        shown = GeneratedTokens((), None if chunk.logprobs is None else ())
         for piece in _single_tokens(chunk):
             for token in piece.tokens:
                 self._message.feed(token)
