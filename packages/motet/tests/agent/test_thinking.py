@@ -121,10 +121,9 @@ async def test_room_is_kept_for_an_answer() -> None:
 @settings(max_examples=40, deadline=None)
 @pytest.mark.asyncio
 async def test_no_character_is_cut_in_two(limit: int, thought: str) -> None:
-    tokens = V.encode(thought)
-    turn, _ = await run([[*THINK, *tokens], [*V.encode("4"), V.return_]], limit)
-    channels = [channel for channel, _ in texts(turn)]
-    if len(tokens) >= limit:
-        assert turn.ended_thinking == "limit"
-        assert channels == ["analysis", "final"]
-        assert thought.startswith(turn.messages[0].text)
+    thought += " word" * 20
+    turn, _ = await run([[*THINK, *V.encode(thought)], [*V.encode("4"), V.return_]], limit)
+    (_, thought_shown), (_, answer) = texts(turn)
+    assert thought.startswith(thought_shown)
+    assert (answer, turn.ended_thinking) == ("4", "limit")
+    assert limit <= turn.generated_tokens - turn.forced_tokens - len(THINK) - 2 <= limit + 3
