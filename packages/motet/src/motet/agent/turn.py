@@ -6,7 +6,8 @@ the conversation. A turn that is stopped early keeps what the model had said by 
 is lost to an impatient reader.
 
 An engine that obeys constraints is held to the grammar of the turn, so that what it writes is
-well-formed by construction; what any other engine writes is repaired where it is not.
+well-formed by construction; what any other engine writes is repaired where it is not, and its
+thinking is bounded from outside.
 """
 
 import asyncio
@@ -15,6 +16,7 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass, field
 
+from motet.agent.thinking import BoundedThinking
 from motet.engine import (
     Engine,
     FinishReason,
@@ -92,6 +94,7 @@ class Turn:
         self._vocabulary = vocabulary
         self._grammar = grammar
         self._constraint: TurnConstraint | None = None
+        self._thinking: BoundedThinking | None = None
         self._given = conversation
         self._options = options or TurnOptions()
         self._prompt = render_for_completion(conversation, vocabulary)
@@ -114,8 +117,12 @@ class Turn:
         A call ends the turn however the model ended it: what it would write next, it could only
         make up.
         """
+        generate = self._engine.generate
         if self._engine.obeys_constraints:
             self._constraint = await self._new_constraint()
+        else:
+            self._thinking = self._new_thinking()
+            generate = self._thinking.generate
         request = GenerationRequest(
             prompt=self._prompt,
             sampling=self._options.sampling,
@@ -125,7 +132,7 @@ class Turn:
             top_logprobs=self._options.top_logprobs,
         )
         try:
-            async with aclosing(self._engine.generate(request)) as chunks:
+            async with aclosing(generate(request)) as chunks:
                 async for chunk in chunks:
                     self._read(chunk)
                     while self.unread:
@@ -145,6 +152,12 @@ class Turn:
             )
         room = max(1, self._engine.context_length - len(self._prompt))
         return grammar.constraint(min(self._options.maximum_tokens or room, room))
+
+    def _new_thinking(self) -> BoundedThinking:
+        rules = self._options.rules
+        offered = self._given.tools if rules.tool_choice.only is None else rules.tool_choice.only
+        limit = rules.maximum_thinking_tokens
+        return BoundedThinking(self._engine, self._vocabulary, limit, offers_calls=bool(offered))
 
     def _read(self, chunk: GeneratedTokens) -> None:
         """Parse the tokens of a chunk, none behind the end of a call."""
@@ -187,6 +200,8 @@ class Turn:
     @property
     def ended_thinking(self) -> ThinkingEnd | None:
         """Why the thinking was ended: its limit, or a loop; None if the model ended it."""
+        if self._thinking:
+            return self._thinking.ended
         return self._constraint.ended_thinking if self._constraint else None
 
     @property

@@ -13,6 +13,7 @@ import typer
 from motet.cli.options import (
     Developer,
     Effort,
+    Engines,
     MaximumTokens,
     ModelPath,
     Precision,
@@ -24,6 +25,7 @@ from motet.cli.options import (
 
 def chat(
     model: ModelPath = None,
+    engine: Engines = None,
     effort: Effort = None,
     developer: Developer = None,
     maximum_tokens: MaximumTokens = None,
@@ -47,7 +49,7 @@ def chat(
     from motet.cli.session import Session
     from motet.harmony.grammar import TurnRules
 
-    opened = open_model(model, precision)
+    opened = open_model(model, precision, engine)
     session = Session(
         opened,
         effort=effort or opened.effort,

@@ -84,7 +84,7 @@ class TerminalFront:
 
     def _greet(self) -> None:
         title = Text(f"Motet {__version__}: {printable(self._model.title)}", style="bold")
-        self._console.print(title, Text(", on this computer"), sep="")
+        self._console.print(title, Text(f", {printable(self._model.place)}"), sep="")
         if self._model.skills:
             self._console.print(self._model.skills, markup=False)
         self._console.print(

@@ -10,6 +10,7 @@ from motet.cli.documents import InputError, decode, parse_json, read_source
 from motet.cli.options import (
     Developer,
     Effort,
+    Engines,
     MaximumTokens,
     ModelPath,
     Precision,
@@ -26,6 +27,7 @@ def generate(
         typer.Argument(help="The question.", show_default="read from standard input"),
     ] = None,
     model: ModelPath = None,
+    engine: Engines = None,
     effort: Effort = None,
     developer: Developer = None,
     maximum_tokens: MaximumTokens = None,
@@ -85,7 +87,7 @@ def generate(
     from motet.harmony.grammar import TurnRules
 
     rules = TurnRules(chosen_tools(tool_choice), answer_format(wanted, pattern), thinking_tokens)
-    opened = open_model(model, precision)
+    opened = open_model(model, precision, engine)
     if conversation:
         asked = Conversation.from_json(question)
     else:

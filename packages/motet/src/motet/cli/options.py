@@ -21,6 +21,16 @@ ModelPath = Annotated[
         show_default="the embedded nano model",
     ),
 ]
+Engines = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--engine",
+        metavar="URL",
+        help="A server that runs the model instead (vLLM, SGLang, llama.cpp, Motet), again for each"
+        " further one that runs the same model. MOTET_ENGINE_KEY may hold its key.",
+        show_default="this computer",
+    ),
+]
 Developer = Annotated[
     str | None,
     typer.Option(

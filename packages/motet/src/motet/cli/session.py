@@ -20,13 +20,14 @@ from motet.harmony.grammar import TurnRules
 class Model:
     """A model that is ready to answer, and what it does by default.
 
-    `title` names it for a person; `skills` is one sentence on what it can do, if that is little;
-    `effort` is how long it thinks.
+    `title` names it for a person and `place` says where it runs; `skills` is one sentence on what
+    it can do, if that is little; `effort` is how long it thinks.
     """
 
     engine: Engine
     vocabulary: Vocabulary
     title: str
+    place: str = "on this computer"
     skills: str | None = None
     sampling: SamplingParameters = field(default_factory=SamplingParameters)
     effort: str = "medium"
