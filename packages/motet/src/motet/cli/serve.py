@@ -30,11 +30,13 @@ def serve(config: Path | None = None, **flags: Any) -> None:
     settings = read_settings(flags, config)
     keys = read_keys(settings)
     listener = listen(settings)
-    opened = open_model(settings.model, settings.precision, threads=settings.threads)
+    opened = open_model(
+        settings.model, settings.precision, settings.engine, threads=settings.threads
+    )
     model = ServedModel(
         engine=opened.engine,
         vocabulary=opened.vocabulary,
-        names=tuple(settings.name) or (_name(settings.model),),
+        names=tuple(settings.name) or (_name(settings, opened.title),),
         sampling=opened.sampling,
         effort=opened.effort,
         dated=opened.dated,
@@ -42,8 +44,11 @@ def serve(config: Path | None = None, **flags: Any) -> None:
     serve_model(model, settings, keys, listener)
 
 
-def _name(path: Path | None) -> str:
-    return path.absolute().name if path else "motet-nano"
+def _name(settings: Settings, title: str) -> str:
+    """What the model answers to: the name of its folder, or the one its servers give it."""
+    if settings.engine:
+        return title if "nano" not in title else "motet-nano"
+    return settings.model.absolute().name if settings.model else "motet-nano"
 
 
 def _option(kind: Any, meaning: str, shown: str) -> Any:

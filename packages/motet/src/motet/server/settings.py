@@ -41,6 +41,13 @@ class Settings:
             "A folder with a gpt-oss checkpoint, or a GGUF file.", "the embedded nano model"
         ),
     )
+    engine: list[str] = field(
+        default_factory=list,
+        metadata=about(
+            "Address of a vLLM, SGLang, llama.cpp or Motet server that runs the model instead.",
+            "this machine",
+        ),
+    )
     name: list[str] = field(
         default_factory=list,
         metadata=about("A name the model answers to; the first one is shown.", "the folder's name"),
