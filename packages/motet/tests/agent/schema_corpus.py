@@ -113,16 +113,30 @@ KEYWORDS: dict[str, Schema] = {
 
 
 @cache
-def api_schemas(count: int = 210, longest: int = 6000) -> dict[str, Schema]:
-    """So many schemas of OpenAI's API, each of at most `longest` letters."""
+def api_schemas(count: int = 210, longest: int = 2500) -> dict[str, Schema]:
+    """So many schemas of OpenAI's API, each of at most `longest` letters, without their prose."""
     found: dict[str, str] = {}
     for kind in _kinds("openai.types.responses", "openai.types.chat", "openai.types.realtime"):
         if len(found) == count:
             break
-        text = json.dumps(kind.model_json_schema())
-        if 200 < len(text) <= longest:
+        text = json.dumps(_bare(kind.model_json_schema()))
+        if 100 < len(text) <= longest:
             found.setdefault(text, kind.__name__)
     return {f"{name} {place}": json.loads(text) for place, (text, name) in enumerate(found.items())}
+
+
+def _bare(schema: Any) -> Any:
+    """The schema without titles, descriptions and defaults, which bind nothing."""
+    match schema:
+        case dict():
+            return {
+                key: _bare(value)
+                for key, value in schema.items()
+                if isinstance(value, dict) or key not in ("title", "description", "default")
+            }
+        case list():
+            return [_bare(value) for value in schema]
+    return schema
 
 
 def _kinds(*packages: str) -> Iterator[type[BaseModel]]:

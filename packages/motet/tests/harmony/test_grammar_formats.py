@@ -151,6 +151,15 @@ def test_too_many_optional_properties_are_refused() -> None:
     jsonschema.validate(json.loads(answer(AnswerFormat.json_schema(few), 1)), few)
 
 
+@pytest.mark.parametrize("depth", [200, 100_000])
+def test_schemas_nested_too_deeply_are_refused(depth: int) -> None:
+    schema: dict[str, Any] = {"type": "null"}
+    for _ in range(depth):
+        schema = {"type": "array", "items": schema}
+    with pytest.raises(GrammarError, match="response format is no JSON schema"):
+        grammar(PLAIN, TurnRules(answer=AnswerFormat.json_schema(schema)))
+
+
 def test_a_recursive_schema_ends() -> None:
     deep = {
         "$defs": {

@@ -85,6 +85,7 @@ def _answer_grammar(answer: AnswerFormat) -> str:
 def _schema_grammar(schema: JsonSchema, where: str, *, lenient: bool) -> str:
     try:
         text = json.dumps(closed(schema), ensure_ascii=False)
+        _json_grammar(text, lenient=lenient)  # refuses what is nested too deeply
     except (TypeError, ValueError, RecursionError) as error:
         raise GrammarError(f"{where} is no JSON schema: {error}") from error
 
@@ -134,13 +135,14 @@ def _checked(grammar: str, where: str) -> str:
     return grammar
 
 
+@lru_cache(maxsize=1024)
 def _complaint(grammar: str) -> str | None:
     """Why llguidance refuses this grammar, in one line; None if it does not."""
     matcher = byte_matcher(grammar)
     return " ".join(matcher.get_error().split()) if matcher.is_error() else None
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=512)
 def _compiled(grammar: str, vocabulary: Vocabulary) -> CompiledFormat:
     bytewise = byte_matcher(grammar)
     shortest = shortest_text(bytewise, _LONGEST_SHORTEST)
