@@ -55,9 +55,9 @@ def test_inspecting_it(converted: Path) -> None:
 
 
 def test_talking_to_it(converted: Path) -> None:
-    options = ("--model", converted, "--maximum-tokens", "3", "--temperature", "0", "--json")
+    options = ("--model", converted, "--maximum-tokens", "12", "--temperature", "0", "--json")
     done = motet("generate", "Hello", *options)
-    assert done.returncode == 4, done.stderr  # a random model that is cut after three tokens
+    assert done.returncode == 4, done.stderr  # a random model that is cut after twelve tokens
     assert json.loads(done.stdout)["messages"]
 
 
