@@ -30,7 +30,7 @@ async def test_no_turn_is_at_fault(
 ) -> None:
     checkpoint, vocabulary = model()
     engine = NativeEngine(checkpoint)
-    faults, counts = await run(engine, vocabulary, list(islice(cases(7), 48)))
+    faults, counts = await run(engine, vocabulary, list(islice(cases(7), 30)))
     await engine.close()
     assert faults == []
     assert counts["forced"] > 100
