@@ -80,7 +80,7 @@ def test_thoughts_preambles_and_calls_are_items() -> None:
 
 
 def test_a_cut_answer_is_incomplete() -> None:
-    writing = thought("Hm.").answer("A long answer.")
+    writing = thought("Hm.").answer("A long answer. " * 20)
     length = len(writing.tokens) - 3
     response = check_stream(stream_of(writing, TurnOptions(maximum_tokens=length)))
     assert response["incomplete_details"] == {"reason": "max_output_tokens"}
@@ -166,6 +166,6 @@ def test_a_stop_text_ends_the_answer_and_not_the_thought() -> None:
 
 
 def test_a_cut_answer_has_the_reason_length() -> None:
-    writing = thought("Hm.").answer("A long answer.")
+    writing = thought("Hm.").answer("A long answer. " * 20)
     options = TurnOptions(maximum_tokens=len(writing.tokens) - 3)
     assert reply_of(writing, options=options)[2] == "length"
