@@ -20,10 +20,8 @@ from dataclasses import replace
 
 from motet.engine import Engine, FinishReason, GeneratedTokens, GenerationRequest
 from motet.harmony import ANALYSIS, FINAL, Role, Vocabulary
-from motet.harmony.grammar import ThinkingEnd
+from motet.harmony.grammar import ThinkingEnd, answer_room
 from motet.harmony.grammar.loops import LoopDetector
-
-_ANSWER_TOKENS = 512  # kept free for the answer, or a quarter of a smaller room
 
 
 class BoundedThinking:
@@ -85,7 +83,7 @@ class BoundedThinking:
         return self.ended is not None or self._limit == 0
 
     def _keep_room_for_the_answer(self, maximum: int) -> None:
-        room = maximum - min(_ANSWER_TOKENS, maximum // 4) - len(self._answer_header) - 1
+        room = maximum - answer_room(maximum) - len(self._answer_header) - 1
         self._room = room if room > 0 else None
 
     def _read(self, chunk: GeneratedTokens) -> tuple[GeneratedTokens, Sequence[int]]:

@@ -18,6 +18,7 @@ from motet.harmony.grammar.rules import (
     GrammarError,
     ToolChoice,
     TurnRules,
+    answer_room,
 )
 from motet.harmony.grammar.turn import ThinkingEnd, TurnConstraint, TurnGrammar, compile_turn
 
@@ -29,5 +30,6 @@ __all__ = [
     "TurnConstraint",
     "TurnGrammar",
     "TurnRules",
+    "answer_room",
     "compile_turn",
 ]

@@ -14,6 +14,11 @@ class GrammarError(HarmonyError):
     """A format, schema or choice of tools that cannot be held to; says where and why."""
 
 
+def answer_room(maximum_tokens: int) -> int:
+    """Tokens that thinking leaves free for an answer: 512, or a quarter of a smaller limit."""
+    return min(512, maximum_tokens // 4)
+
+
 class FormatKind(StrEnum):
     """The languages an `AnswerFormat` can be written in."""
 

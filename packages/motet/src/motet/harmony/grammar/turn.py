@@ -38,7 +38,7 @@ from motet.harmony.grammar.headers import (
 )
 from motet.harmony.grammar.loops import LoopDetector
 from motet.harmony.grammar.parts import FormattedText, FreeText, HeaderPart, Part
-from motet.harmony.grammar.rules import GrammarError, TurnRules
+from motet.harmony.grammar.rules import GrammarError, TurnRules, answer_room
 from motet.harmony.grammar.text import text_masks
 from motet.harmony.messages import Conversation
 from motet.harmony.names import ANALYSIS, CHANNELS, COMMENTARY
@@ -47,7 +47,6 @@ from motet.harmony.vocabulary import Vocabulary
 ThinkingEnd = Literal["limit", "loop"]
 
 _ENDLESS = 1 << 40
-_ANSWER_TOKENS = 512  # kept free for the answer while thinking, or a quarter of a smaller room
 
 
 @dataclass(frozen=True)
@@ -173,7 +172,7 @@ class TurnConstraint:
         self._left = _ENDLESS if maximum_tokens is None else maximum_tokens
         limit = grammar.maximum_thinking_tokens
         self._thinking_left = _ENDLESS if limit is None else limit
-        self._answer_room = grammar.tokens_to_end + min(_ANSWER_TOKENS, self._left // 4)
+        self._answer_room = grammar.tokens_to_end + answer_room(self._left)
         self._loops = LoopDetector()
         self._kind: Kind | None = None
         self._part: Part | None = self._header(is_first=True)
