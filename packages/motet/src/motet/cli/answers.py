@@ -5,10 +5,12 @@ where no text reached the channel `final`, the bare kind prints what there is an
 of thought is shown as the model wrote it, and marked so. Remarks on the turn go to stderr.
 """
 
-from asyncio import Runner
-from contextlib import aclosing, suppress
+from asyncio import CancelledError, Runner, current_task, get_running_loop
+from collections.abc import Iterator
+from contextlib import aclosing, contextmanager, suppress
 from dataclasses import asdict
 from enum import IntEnum
+from signal import SIGINT
 from typing import Protocol
 
 from rich.console import Console
@@ -84,12 +86,13 @@ def play(runner: Runner, turn: Turn, answer: Answer) -> Outcome:
     """Run a turn to its end or to Ctrl-C, showing it as it comes."""
 
     async def follow() -> None:
-        async with aclosing(turn.events()) as events:
-            async for event in events:
-                answer.show(event)
+        with _cancelled_by_interrupt():
+            async with aclosing(turn.events()) as events:
+                async for event in events:
+                    answer.show(event)
 
     try:
-        with suppress(KeyboardInterrupt):
+        with suppress(KeyboardInterrupt, CancelledError):
             runner.run(follow())
     finally:
         for event in turn.unread:
@@ -98,6 +101,22 @@ def play(runner: Runner, turn: Turn, answer: Answer) -> Outcome:
     if sentence := remark(turn):
         note(sentence)
     return outcome(turn)
+
+
+@contextmanager
+def _cancelled_by_interrupt() -> Iterator[None]:
+    """Cancel this task at Ctrl-C.
+
+    The handler that `Runner` sets does not wake an event loop that is just about to wait; one
+    added to the loop does.
+    """
+    task, loop = current_task(), get_running_loop()
+    assert task is not None
+    loop.add_signal_handler(SIGINT, task.cancel)
+    try:
+        yield
+    finally:
+        loop.remove_signal_handler(SIGINT)
 
 
 class PlainAnswer:
