@@ -8,7 +8,7 @@
 // With few tokens the weights are decoded as they stream by, and the next tile is fetched from
 // memory while this one is computed: memory is read as one stream although a tile walks eight or
 // sixteen rows at once. With more tokens, tiles are decoded once into a panel in the cache.
-#include "kernels/simd_int8.hpp"
+#include "kernels/row_dots.hpp"
 
 namespace motet::MOTET_ISA {
 
@@ -43,34 +43,51 @@ inline Tile tile_at(const Matrix& matrix, size_t row, size_t end) {
     return {matrix, first, row - first, left < lanes ? left : lanes, 1};
 }
 
-template <class Stored>
-inline Words gathered(const uint8_t* from, size_t pitch) {
-    Words result;
-    for (int lane = 0; lane < kLanes; ++lane) result[lane] = load<Stored>(from + lane * pitch);
-    return result;
+// The scales of a tile, block by block, out of rows in which they lie side by side: 16 bytes of
+// every row at once, the last 16 again if they do not come out even.
+template <class Blocks>
+inline void convert_scales(const uint8_t* from, size_t pitch, size_t blocks, float* out) {
+    constexpr size_t kBytes = Blocks::kScaleBytes, kInWord = 4 / kBytes, kAtOnce = 4 * kInWord;
+    for (size_t block = 0; block < blocks; block += kAtOnce) {
+        const size_t first = block + kAtOnce <= blocks ? block : blocks - kAtOnce;
+        FourQuads words;
+        load_transposed(from + first * kBytes, pitch, words);
+        for (size_t i = 0; i < kAtOnce; ++i)
+            store(out + (first + i) * kLanes, Blocks::scales(words[i / kInWord], i % kInWord));
+    }
 }
 
-// The scales of a tile, block by block. Those that lie side by side are read four bytes at once.
 template <class Blocks>
 inline void read_scales(const Tile& tile, float* out) {
-    constexpr size_t kBytes = Blocks::kScaleBytes, kAtOnce = 4 / kBytes;
-    const size_t stride = tile.matrix.scale_stride, blocks = tile.matrix.blocks();
+    constexpr size_t kBytes = Blocks::kScaleBytes, kAtOnce = 16 / kBytes;
+    const size_t stride = tile.matrix.scale_stride, pitch = tile.scale_pitch();
+    size_t left = tile.matrix.blocks();
     const uint8_t* from = tile.scales();
-    size_t block = 0;
-    if (stride == kBytes)
-        for (; block + kAtOnce <= blocks; block += kAtOnce) {
-            const Words words = gathered<uint32_t>(from + block * kBytes, tile.scale_pitch());
-            for (size_t i = 0; i < kAtOnce; ++i) {
-                const Words stored = words >> (i * 8 * kBytes) & ((1u << 8 * kBytes) - 1);
-                store(out + (block + i) * kLanes, Blocks::scales(stored));
-            }
-        }
-    for (; block < blocks; ++block) {
-        const uint8_t* at = from + block * stride;
-        const Words stored = kBytes == 1 ? gathered<uint8_t>(at, tile.scale_pitch())
-                                         : gathered<uint16_t>(at, tile.scale_pitch());
-        store(out + block * kLanes, Blocks::scales(stored));
+    if (stride == kBytes && left >= kAtOnce) return convert_scales<Blocks>(from, pitch, left, out);
+    for (; left > 0;) {
+        const size_t blocks = left < kAtOnce ? left : kAtOnce;
+        uint8_t together[kLanes][16];
+        for (int lane = 0; lane < kLanes; ++lane)
+            for (size_t block = 0; block < blocks; ++block)
+                __builtin_memcpy(&together[lane][block * kBytes],
+                                 from + lane * pitch + block * stride, kBytes);
+        FourQuads words;
+        load_transposed(together[0], 16, words);
+        for (size_t i = 0; i < blocks; ++i)
+            store(out + i * kLanes, Blocks::scales(words[i * kBytes / 4], i % (4 / kBytes)));
+        from += blocks * stride;
+        out += blocks * kLanes;
+        left -= blocks;
     }
+}
+
+// Asks for the scales of the tile so many tiles on; those beside their values come with them.
+// (Inlined always: GCC takes a function that only fetches for one that does nothing.)
+MOTET_INLINE void fetch_scales(const Tile& tile, size_t ahead) {
+    if (tile.matrix.scale_stride > 2) return;
+    const size_t bytes = kLanes * tile.scale_pitch();
+    const uint8_t* from = tile.scales() + ahead * bytes;
+    for (size_t byte = 0; byte < bytes; byte += 64) __builtin_prefetch(from + byte);
 }
 
 // A tile's weights as they lie in memory. Reading a block fetches the part of the next tile that
@@ -91,22 +108,6 @@ struct Streamed {
     inline Block block(size_t index) const {
         fetch(index);
         return Blocks::decode(values + index * stride, pitch);
-    }
-    // Of this block and the next.
-    inline TwoDots dot_rows(size_t index, const int8_t* x, const int32_t* corrections) const {
-        fetch(index);
-        fetch(index + 1);
-        const uint8_t* from = values + index * stride;
-        return Blocks::dot_rows(from, pitch, from + stride, x, corrections);
-    }
-
-    // Of a block without a next one.
-    inline Floats last_dot(size_t index, const QuantisedRows& x) const {
-        const Block weights = block(index);
-        Quads sum = Blocks::start(x.corrections[index]);
-        for (int q = 0; q < kQuads; ++q)
-            sum = Blocks::add(sum, weights.quad(q), broadcast_quad(x.values + index * 32 + q * 4));
-        return as_floats(Blocks::finish(sum));
     }
 
   private:
@@ -140,6 +141,7 @@ struct Decoded {
     template <class Blocks>
     inline void decode(const Tile& tile) const {
         const Streamed<Blocks> source(tile);
+        fetch_scales(tile, 0);
         for (size_t index = 0; index < tile.matrix.blocks(); ++index) {
             const Block decoded = source.block(index);
             for (int q = 0; q < kQuads; ++q)
@@ -202,25 +204,6 @@ inline void multiply_tiles(const Source (&sources)[Tiles], const float* const (&
     }
 }
 
-// A tile times one token, with every row's dot products on their own.
-template <class Blocks>
-inline Floats multiply_row_by_row(const Streamed<Blocks>& source, const float* scales,
-                                  const QuantisedRows& x) {
-    const auto scale = [&](size_t index) {
-        return load_floats(scales + index * kLanes) * broadcast(x.scales[index]);
-    };
-    Floats sums = {};
-    const size_t blocks = x.inner / 32;
-    size_t index = 0;
-    for (; index + 2 <= blocks; index += 2) {
-        const TwoDots dots = source.dot_rows(index, x.values + index * 32, x.corrections + index);
-        sums = fma(dots.first, scale(index), sums);
-        sums = fma(dots.second, scale(index + 1), sums);
-    }
-    if (index < blocks) sums = fma(source.last_dot(index, x), scale(index), sums);
-    return sums;
-}
-
 // Where the rows range.begin.. of a product go.
 struct Target {
     Output out;
@@ -273,14 +256,50 @@ void multiply_streamed(const Matrix& matrix, RowRange range, const QuantisedRows
     for (size_t row = range.begin; row < range.end;) {
         const Tile tile = tile_at(matrix, row, range.end);
         read_scales<Blocks>(tile, panel);
-        if (kRowByRow && tokens == 1)
-            target.put(tile, 0, multiply_row_by_row(Streamed<Blocks>(tile), panel, x));
-        else
-            multiply_tokens<Blocks, 1>({tile}, {Streamed<Blocks>(tile)}, {panel}, x, 0, tokens,
-                                       target);
+        fetch_scales(tile, 1);
+        multiply_tokens<Blocks, 1>({tile}, {Streamed<Blocks>(tile)}, {panel}, x, 0, tokens, target);
         row += tile.wanted;
     }
 }
+
+#if defined(__AVX2__)
+
+// From the sums of a tile's rows to its products with one token.
+template <class Blocks>
+inline Floats scaled(const RowDots<Blocks>& dots, size_t token, const float* scales,
+                     const QuantisedRows& x) {
+    const size_t blocks = x.inner / 32;
+    Floats sum = {};
+    for (size_t block = 0; block < blocks; block += 4) {
+        FourQuads four;
+        dots.four(token, block, four);
+#pragma GCC unroll 4
+        for (size_t i = 0; i < 4; ++i) {
+            if (block + i == blocks) break;
+            const Ints dot = (Ints)four[i] + Blocks::started(x.corrections[block + i]);
+            sum = fma(as_floats((Quads)dot),
+                      load_floats(scales + (block + i) * kLanes) * broadcast(x.scales[block + i]),
+                      sum);
+        }
+    }
+    return sum;
+}
+
+template <class Blocks, int Tokens>
+void multiply_rows(const Matrix& matrix, RowRange range, const QuantisedRows& x,
+                   const Target& target, float* panel) {
+    RowDots<Blocks> dots(x, Tokens, panel + matrix.blocks() * kLanes);
+    for (size_t row = range.begin; row < range.end;) {
+        const Tile tile = tile_at(matrix, row, range.end);
+        fetch_scales(tile, 0);
+        dots.template read<Tokens>(tile.values(), tile.value_pitch(), matrix.value_stride);
+        read_scales<Blocks>(tile, panel);
+        for (int t = 0; t < Tokens; ++t) target.put(tile, t, scaled(dots, t, panel, x.from(t)));
+        row += tile.wanted;
+    }
+}
+
+#endif
 
 template <class Blocks>
 void multiply_decoded(const Matrix& matrix, RowRange range, const QuantisedRows& x, size_t tokens,
@@ -316,6 +335,12 @@ template <class Blocks>
 void multiply(const Matrix& matrix, RowRange range, const QuantisedRows& x, size_t tokens,
               Output out, float* panel) {
     const Target target{out, range.begin};
+#if defined(__AVX2__)
+    if (matrix.blocks() >= kGroup) {
+        if (tokens == 1) return multiply_rows<Blocks, 1>(matrix, range, x, target, panel);
+        if (tokens == 2) return multiply_rows<Blocks, 2>(matrix, range, x, target, panel);
+    }
+#endif
     if (tokens <= kFewTokens)
         multiply_streamed<Blocks>(matrix, range, x, tokens, target, panel);
     else

@@ -30,8 +30,9 @@ struct Block {
 
 typedef Quads FourQuads[4];
 
-// load_lanes: 16 bytes of every fourth row. low_words .. high_pairs: within each 16 bytes, the
-// first or last two words of four bytes of a and of b in turn, or their first or last eight bytes.
+// load_parts: 16 bytes each from places that are `step` bytes apart. low_words .. high_pairs:
+// within each 16 bytes, the first or last two words of four bytes of a and of b in turn, or their
+// first or last eight bytes.
 #if defined(__AVX2__)
 
 inline __m128i load_16(const uint8_t* from) {
@@ -44,11 +45,11 @@ inline __m128i load_16(const uint8_t* from) {
 
 typedef __m512i Register;
 
-inline Quads load_lanes(const uint8_t* from, size_t pitch) {
+inline Quads load_parts(const uint8_t* from, size_t step) {
     Register result = _mm512_castsi128_si512(load_16(from));
-    result = _mm512_inserti32x4(result, load_16(from + 4 * pitch), 1);
-    result = _mm512_inserti32x4(result, load_16(from + 8 * pitch), 2);
-    return (Quads)_mm512_inserti32x4(result, load_16(from + 12 * pitch), 3);
+    result = _mm512_inserti32x4(result, load_16(from + step), 1);
+    result = _mm512_inserti32x4(result, load_16(from + 2 * step), 2);
+    return (Quads)_mm512_inserti32x4(result, load_16(from + 3 * step), 3);
 }
 
 inline Quads low_words(Quads a, Quads b) {
@@ -72,9 +73,9 @@ inline Quads shuffled(Bytes table, Quads index) {
 
 typedef __m256i Register;
 
-inline Quads load_lanes(const uint8_t* from, size_t pitch) {
+inline Quads load_parts(const uint8_t* from, size_t step) {
     return (Quads)_mm256_inserti128_si256(_mm256_castsi128_si256(load_16(from)),
-                                          load_16(from + 4 * pitch), 1);
+                                          load_16(from + step), 1);
 }
 
 inline Quads low_words(Quads a, Quads b) {
@@ -96,7 +97,7 @@ inline Quads shuffled(Bytes table, Quads index) {
 
 #else
 
-inline Quads load_lanes(const uint8_t* from, size_t) { return load<Quads>(from); }
+inline Quads load_parts(const uint8_t* from, size_t) { return load<Quads>(from); }
 
 inline Quads low_words(Quads a, Quads b) {
     return (Quads)__builtin_shufflevector((Ints)a, (Ints)b, 0, 4, 1, 5);
@@ -121,8 +122,9 @@ inline Floats as_floats(Quads sums) { return __builtin_convertvector((Ints)sums,
 
 // 16 bytes of each of kLanes rows that are `pitch` bytes apart: out[i] has the bytes 4i..4i + 3.
 inline void load_transposed(const uint8_t* from, size_t pitch, FourQuads& out) {
-    const Quads a = load_lanes(from, pitch), b = load_lanes(from + pitch, pitch);
-    const Quads c = load_lanes(from + 2 * pitch, pitch), d = load_lanes(from + 3 * pitch, pitch);
+    const Quads a = load_parts(from, 4 * pitch), b = load_parts(from + pitch, 4 * pitch);
+    const Quads c = load_parts(from + 2 * pitch, 4 * pitch);
+    const Quads d = load_parts(from + 3 * pitch, 4 * pitch);
     const Quads low_ab = low_words(a, b), low_cd = low_words(c, d);
     const Quads high_ab = high_words(a, b), high_cd = high_words(c, d);
     out[0] = low_pairs(low_ab, low_cd);
@@ -157,12 +159,14 @@ inline int32_t correction(const int8_t* values) {
 
 struct SmallDot {
     static Quads start(int32_t correction) { return everywhere(kOffset * correction); }
+    static int32_t started(int32_t correction) { return kOffset * correction; }
     static Quads add(Quads sum, Quads weights, Quads x) { return dot(sum, weights, x); }
     static Quads finish(Quads sum) { return sum; }
 };
 
 struct ByteDot {
     static Quads start(int32_t correction) { return everywhere(128 * correction); }
+    static int32_t started(int32_t correction) { return 128 * correction; }
     static Quads prepared(Quads weights) { return weights ^ int8_t{-128}; }
     static Quads add(Quads sum, Quads weights, Quads x) { return dot(sum, weights, x); }
     static Quads finish(Quads sum) { return sum; }
@@ -194,6 +198,9 @@ inline Ints widened(Quads pairs) {
 
 struct SmallDot {
     static Quads start(int32_t correction) { return everywhere(correction); }
+    static int32_t started(int32_t correction) {
+        return static_cast<int16_t>(correction) + (correction >> 16);
+    }
     static Quads add(Quads sum, Quads weights, Quads x) {
         return (Quads)((UnsignedPairs)sum + (UnsignedPairs)pair_sums(weights, x));
     }
@@ -202,6 +209,7 @@ struct SmallDot {
 
 struct ByteDot {
     static Quads start(int32_t) { return everywhere(0); }
+    static int32_t started(int32_t) { return 0; }
     static Quads prepared(Quads weights) { return weights; }
     static Quads add(Quads sum, Quads weights, Quads x) {
         const Quads magnitudes = (Quads)_mm256_abs_epi8((Register)weights);
@@ -236,6 +244,7 @@ inline Quads dot(Quads sum, Quads w, Quads x) {
 
 struct ByteDot {
     static Quads start(int32_t) { return everywhere(0); }
+    static int32_t started(int32_t) { return 0; }
     static Quads prepared(Quads weights) { return weights; }
     static Quads add(Quads sum, Quads weights, Quads x) { return dot(sum, weights, x); }
     static Quads finish(Quads sum) { return sum; }
@@ -245,129 +254,45 @@ struct SmallDot : ByteDot {};
 
 #endif
 
-// One token alone is cheaper another way where a sum is 16 bits wide: every row times the
-// activations as they lie, and the rows' sums transposed instead of their weights. Being integers
-// they are equal. Two blocks at a time, so that one's chain of dependent instructions fills the
-// other's gaps.
-struct TwoDots {
-    Floats first, second;
-};
-
-#if defined(__AVX2__) && !defined(__AVX512VNNI__) && !defined(__AVXVNNI__)
-
-constexpr bool kRowByRow = true;
-
-inline Floats nibble_sums(const uint8_t* from, size_t pitch, Bytes levels, const int8_t* x,
-                          int32_t correction) {
-    const auto bytes = reinterpret_cast<const uint8_t*>(x);
-    const Register low_x = _mm256_broadcastsi128_si256(load_16(bytes));
-    const Register high_x = _mm256_broadcastsi128_si256(load_16(bytes + 16));
-    Register rows[4];  // each of two rows, r and r + 4
-    for (int r = 0; r < 4; ++r) {
-        const auto two = (UnsignedQuads)load_lanes(from + r * pitch, pitch);
-        const Quads low = shuffled(levels, (Quads)(two & 15));
-        const Quads high = shuffled(levels, (Quads)(two >> 4));
-        rows[r] = _mm256_add_epi16(_mm256_maddubs_epi16((Register)low, low_x),
-                                   _mm256_maddubs_epi16((Register)high, high_x));
-    }
-    Register pairs[2];
-    for (int i = 0; i < 2; ++i)
-        pairs[i] = _mm256_add_epi16(_mm256_unpacklo_epi16(rows[2 * i], rows[2 * i + 1]),
-                                    _mm256_unpackhi_epi16(rows[2 * i], rows[2 * i + 1]));
-    // Rows 0..3 over the first two of each four activations, the same over the last two; rows 4..7.
-    const Register halves = _mm256_add_epi16(_mm256_unpacklo_epi32(pairs[0], pairs[1]),
-                                             _mm256_unpackhi_epi32(pairs[0], pairs[1]));
-    const Register repeat =
-        _mm256_broadcastsi128_si256(_mm_setr_epi8(0, 1, 0, 1, 0, 1, 0, 1, 2, 3, 2, 3, 2, 3, 2, 3));
-    const Register offsets = _mm256_shuffle_epi8(_mm256_set1_epi32(correction), repeat);
-    const Register sums = _mm256_add_epi16(halves, offsets);
-    const Register together = _mm256_unpacklo_epi16(sums, _mm256_shuffle_epi32(sums, 0x4e));
-    return (Floats)_mm256_cvtepi32_ps(_mm256_madd_epi16(together, _mm256_set1_epi16(1)));
-}
-
-inline TwoDots nibble_rows(const uint8_t* from, size_t pitch, const uint8_t* from_second,
-                           Bytes levels, const int8_t* x, const int32_t* corrections) {
-    return {nibble_sums(from, pitch, levels, x, corrections[0]),
-            nibble_sums(from_second, pitch, levels, x + 32, corrections[1])};
-}
-
-inline Register byte_row(const uint8_t* from, Register x) {
-    const Register weights = load<Register>(from);
-    return _mm256_madd_epi16(
-        _mm256_maddubs_epi16(_mm256_abs_epi8(weights), _mm256_sign_epi8(x, weights)),
-        _mm256_set1_epi16(1));
-}
-
-inline Floats byte_sums(const uint8_t* from, size_t pitch, const int8_t* x) {
-    const Register values = load<Register>(x);
-    Register pairs[4];
-    for (int r = 0; r < 4; ++r) {
-        const Register a = byte_row(from + 2 * r * pitch, values);
-        const Register b = byte_row(from + (2 * r + 1) * pitch, values);
-        pairs[r] = _mm256_add_epi32(_mm256_unpacklo_epi32(a, b), _mm256_unpackhi_epi32(a, b));
-    }
-    Register fours[2];
-    for (int i = 0; i < 2; ++i)
-        fours[i] = _mm256_add_epi32(_mm256_unpacklo_epi64(pairs[2 * i], pairs[2 * i + 1]),
-                                    _mm256_unpackhi_epi64(pairs[2 * i], pairs[2 * i + 1]));
-    return (Floats)_mm256_cvtepi32_ps(
-        _mm256_add_epi32(_mm256_permute2x128_si256(fours[0], fours[1], 0x20),
-                         _mm256_permute2x128_si256(fours[0], fours[1], 0x31)));
-}
-
-inline TwoDots byte_rows(const uint8_t* from, size_t pitch, const uint8_t* from_second,
-                         const int8_t* x) {
-    return {byte_sums(from, pitch, x), byte_sums(from_second, pitch, x + 32)};
-}
-
-#else
-
-constexpr bool kRowByRow = false;
-
-inline TwoDots nibble_rows(const uint8_t*, size_t, const uint8_t*, Bytes, const int8_t*,
-                           const int32_t*) {
-    return {Floats{}, Floats{}};
-}
-inline TwoDots byte_rows(const uint8_t*, size_t, const uint8_t*, const int8_t*) {
-    return {Floats{}, Floats{}};
-}
-
-#endif
-
 // 16 bytes of two values each: the low nibbles, then the high ones.
-inline Block decode_nibbles(const uint8_t* from, size_t pitch, Bytes levels) {
+template <class Blocks>
+inline Block decode_nibbles(const uint8_t* from, size_t pitch) {
     FourQuads packed;
     load_transposed(from, pitch, packed);
     Block block;
     for (int i = 0; i < 4; ++i) {
         const auto two = (UnsignedQuads)packed[i];
-        block.quads[i] = shuffled(levels, (Quads)(two & 15));
-        block.quads[i + 4] = shuffled(levels, (Quads)(two >> 4));
+        block.quads[i] = Blocks::level((Quads)(two & 15));
+        block.quads[i + 4] = Blocks::level((Quads)(two >> 4));
     }
     return block;
 }
 
-// Half precision, see half_value.
-inline Floats half_values(Words stored) {
+// Half precision, see half_value: one of each two in a word.
+inline Floats half_values(Quads words, size_t index) {
+    const Words stored = (Words)words >> (index * 16) & 0xffff;
+#if defined(__AVX512F__) && !defined(MOTET_EMULATED)
+    return (Floats)_mm512_cvtph_ps(_mm512_cvtepi32_epi16((__m512i)stored));
+#else
     const Words magnitude = (stored & 0x7fff) << 13;
     const Words finite = (Words)((Floats)magnitude * 0x1p112f);
     const Words none = 0x7f800000 | (magnitude & 0x007fffff);
     const Words bits = (stored & 0x7c00) == 0x7c00 ? none : finite;
     return (Floats)(bits | (stored & 0x8000) << 16);
+#endif
 }
 
 struct Mxfp4Blocks : SmallDot {
     static constexpr size_t kScaleBytes = 1, kValueBytes = 16;
 
+    static Quads level(Quads nibbles) { return shuffled(kMxfp4Levels + kOffset, nibbles); }
     static Block decode(const uint8_t* from, size_t pitch) {
-        return decode_nibbles(from, pitch, kMxfp4Levels + kOffset);
+        return decode_nibbles<Mxfp4Blocks>(from, pitch);
     }
-    static TwoDots dot_rows(const uint8_t* from, size_t pitch, const uint8_t* from_second,
-                            const int8_t* x, const int32_t* corrections) {
-        return nibble_rows(from, pitch, from_second, kMxfp4Levels + kOffset, x, corrections);
-    }
-    // 2^(stored - 128): the block's scale, halved. The two smallest are subnormal.
-    static Floats scales(Words stored) {
+    // Of one byte of each word: 2^(byte - 128), the block's scale, halved. The two smallest are
+    // subnormal.
+    static Floats scales(Quads words, size_t index) {
+        const Words stored = (Words)words >> (index * 8) & 0xff;
         const Words bits = (stored - 1) << 23;
         const Words smallest = stored == 0 ? Words{} + 0x00200000 : Words{} + 0x00400000;
         return (Floats)(stored < 2 ? smallest : bits);
@@ -377,14 +302,11 @@ struct Mxfp4Blocks : SmallDot {
 struct Int4Blocks : SmallDot {
     static constexpr size_t kScaleBytes = 2, kValueBytes = 16;
 
+    static Quads level(Quads nibbles) { return shuffled(kInt4Levels + kOffset, nibbles); }
     static Block decode(const uint8_t* from, size_t pitch) {
-        return decode_nibbles(from, pitch, kInt4Levels + kOffset);
+        return decode_nibbles<Int4Blocks>(from, pitch);
     }
-    static TwoDots dot_rows(const uint8_t* from, size_t pitch, const uint8_t* from_second,
-                            const int8_t* x, const int32_t* corrections) {
-        return nibble_rows(from, pitch, from_second, kInt4Levels + kOffset, x, corrections);
-    }
-    static Floats scales(Words stored) { return half_values(stored); }
+    static Floats scales(Quads words, size_t index) { return half_values(words, index); }
 };
 
 struct Int8Blocks : ByteDot {
@@ -401,11 +323,7 @@ struct Int8Blocks : ByteDot {
         }
         return block;
     }
-    static TwoDots dot_rows(const uint8_t* from, size_t pitch, const uint8_t* from_second,
-                            const int8_t* x, const int32_t*) {
-        return byte_rows(from, pitch, from_second, x);
-    }
-    static Floats scales(Words stored) { return half_values(stored); }
+    static Floats scales(Quads words, size_t index) { return half_values(words, index); }
 };
 
 }  // namespace motet::MOTET_ISA
