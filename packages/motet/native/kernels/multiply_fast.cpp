@@ -15,6 +15,7 @@ namespace motet::MOTET_ISA {
 namespace {
 
 constexpr int kTokens = 4;              // of one pass over a tile's weights
+constexpr int kMostTokens = 6;          // of the last one, or it would be left with too few
 constexpr size_t kFewTokens = kTokens;  // for which decoding pays no panel
 constexpr size_t kSomeTokens = 32;      // for which a panel of one tile is best
 constexpr size_t kPanelTiles = kPanelRows / kLanes;
@@ -186,7 +187,7 @@ inline void multiply_tiles(const Source (&sources)[Tiles], const float* const (&
         const int8_t* values = x.values + index * 32;
 #pragma GCC unroll 8
         for (int q = 0; q < kQuads; ++q)
-#pragma GCC unroll 4
+#pragma GCC unroll 8
             for (int t = 0; t < Tokens; ++t) {
                 const Quads four = broadcast_quad(values + t * x.inner + q * 4);
 #pragma GCC unroll 2
@@ -232,15 +233,18 @@ inline void multiply_pass(const Tile (&tiles)[Tiles], const Source (&sources)[Ti
         for (int t = 0; t < Tokens; ++t) target.put(tiles[tile], token + t, sums[tile][t]);
 }
 
-// All tokens from number `token` on, at most kTokens in a pass.
+// The tokens `token`..`end`, at most kMostTokens.
 template <class Blocks, int Tiles, class Source>
 inline void multiply_tokens(const Tile (&tiles)[Tiles], const Source (&sources)[Tiles],
                             const float* const (&scales)[Tiles], const QuantisedRows& x,
                             size_t token, size_t end, const Target& target) {
-    static_assert(kTokens == 4);
-    for (; token + 4 <= end; token += 4)
-        multiply_pass<Blocks, Tiles, 4>(tiles, sources, scales, x, token, target);
     switch (end - token) {
+        case 6:
+            return multiply_pass<Blocks, Tiles, 6>(tiles, sources, scales, x, token, target);
+        case 5:
+            return multiply_pass<Blocks, Tiles, 5>(tiles, sources, scales, x, token, target);
+        case 4:
+            return multiply_pass<Blocks, Tiles, 4>(tiles, sources, scales, x, token, target);
         case 3:
             return multiply_pass<Blocks, Tiles, 3>(tiles, sources, scales, x, token, target);
         case 2:
@@ -313,8 +317,8 @@ void multiply_decoded(const Matrix& matrix, RowRange range, const QuantisedRows&
             row += tile.wanted;
         }
         // A few tokens stay in the first-level cache while the whole panel passes by.
-        for (size_t token = 0; token < tokens; token += kTokens) {
-            const size_t end = token + kTokens < tokens ? token + kTokens : tokens;
+        for (size_t token = 0, end; token < tokens; token = end) {
+            end = tokens - token > kMostTokens ? token + kTokens : tokens;
             size_t tile = 0;
             for (; tile + 2 <= count; tile += 2) {
                 const Decoded a(panel, matrix.inner, tile), b(panel, matrix.inner, tile + 1);
