@@ -31,7 +31,13 @@ def serve(config: Path | None = None, **flags: Any) -> None:
     keys = read_keys(settings)
     listener = listen(settings)
     opened = open_model(
-        settings.model, settings.precision, settings.engine, threads=settings.threads
+        settings.model,
+        settings.precision,
+        settings.engine,
+        threads=settings.threads,
+        key_value_limit=settings.key_value_limit,
+        maximum_waiting=settings.maximum_waiting,
+        speculation=settings.speculation,
     )
     model = ServedModel(
         engine=opened.engine,
