@@ -33,8 +33,8 @@ from scripted import ADD, CHAT_ADD
 from server_process import ServerProcess
 from stream_rules import check_stream
 
-WAITING = 8  # so few that some requests are turned away
-KEY_VALUE_LIMIT = 24 * 2**20  # so little that the prefix cache has to forget
+WAITING = 32  # so few that some requests are turned away
+KEY_VALUE_LIMIT = 12 * 2**20  # so little that prefixes are forgotten and generations give way
 POOL = min(32, (os.cpu_count() or 1) + 4)  # threads that asyncio may add for short work
 WARM_UP = 0.1  # of the time
 GROWTH = 24 * 2**20  # bytes that resident memory may differ by, beside keys and values

@@ -270,6 +270,36 @@ def test_a_response_can_be_cancelled_before_it_has_begun() -> None:
     asyncio.run(run())
 
 
+def test_a_response_is_kept_once_however_often_it_is_cancelled() -> None:
+    async def run(is_said: bool) -> list[str]:
+        engine = scripted_engine(ANSWER) if is_said else PatientEngine(ANSWER.tokens[:-2])
+        turn = Turn(engine, VOCABULARY, Conversation((Message.user("?"),)))
+        response = {"id": "resp_1", "status": "queued", "output": [], "usage": None}
+        kept: list[str] = []
+        keeping, ready = asyncio.Event(), asyncio.Event()
+
+        async def keep() -> None:
+            kept.append(str(response["status"]))
+            keeping.set()
+            await ready.wait()
+
+        making = Making(turn, ResponseStream(response, VOCABULARY), keep)
+        started = Runs().start("me", making, turn.events())
+        if is_said:
+            await keeping.wait()
+        else:
+            await asyncio.sleep(0)
+        cancelling = [asyncio.create_task(started.cancel()) for _ in range(2)]
+        await keeping.wait()
+        ready.set()
+        await asyncio.gather(*cancelling)
+        assert started.is_over
+        return kept
+
+    assert asyncio.run(run(is_said=True)) == ["completed"]
+    assert asyncio.run(run(is_said=False)) == ["cancelled"]
+
+
 def test_a_store_that_fails_ends_a_stream_with_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     async def fail(*_: object) -> None:
         raise OSError("disk full")

@@ -59,6 +59,7 @@ class Run:
         self._making = making
         self._events: list[Event] = []
         self._grown = asyncio.Event()
+        self._ending = asyncio.Lock()  # may be cancelled by several at once
         self.is_over = False
         self._task = asyncio.create_task(self._work(harmony))
 
@@ -66,6 +67,10 @@ class Run:
     def response(self) -> dict[str, Any]:
         """What the response is now."""
         return self._making.stream.response
+
+    @property
+    def _is_being_said(self) -> bool:
+        return self.response["status"] in ("queued", "in_progress")
 
     async def follow(self, after: int | None = None) -> AsyncGenerator[Event, None]:
         """The events behind the one with the number `after`, to the end."""
@@ -79,14 +84,19 @@ class Run:
             await self._grown.wait()
 
     async def cancel(self) -> None:
-        """End it now, and wait until it has ended."""
-        self._task.cancel()
-        await asyncio.wait({self._task})
-        if not self.is_over:
+        """End it now, unless it is being stored already, and wait until it has ended."""
+        async with self._ending:
+            if self._is_being_said:
+                self._task.cancel()
+            await asyncio.wait({self._task})
+            if self.is_over:
+                return
             for event in self._making.stream.cancel(self._making.turn):
                 self._add(event)
-            await self._making.keep()
-            self._end()
+            try:
+                await self._making.keep()
+            finally:
+                self._end()
 
     async def wait(self, seconds: float) -> None:
         """Wait for its end, so long at the most."""
@@ -139,7 +149,10 @@ class Runs:
         """Give the runs so long to end, then cancel them."""
         running = [run for run in self._runs.values() if not run.is_over]
         await asyncio.gather(*(run.wait(seconds) for run in running))
-        await asyncio.gather(*(run.cancel() for run in running if not run.is_over))
+        cancelled = (run.cancel() for run in running if not run.is_over)
+        for failed in await asyncio.gather(*cancelled, return_exceptions=True):
+            if isinstance(failed, Exception):
+                logged(failed)
 
 
 def not_in_background(response_id: str) -> ApiError:
