@@ -72,9 +72,16 @@ def served(engine: Engine) -> ServedModel:
     return ServedModel(engine, VOCABULARY, ("test-model", "alias"), dated=False)
 
 
-def client(engine: Engine, settings: Settings | None = None, keys: KeyRing = NO_KEYS) -> TestClient:
+def client(
+    engine: Engine,
+    settings: Settings | None = None,
+    keys: KeyRing = NO_KEYS,
+    *,
+    shares_store: bool = False,
+) -> TestClient:
     """A client of a server in this process; errors become answers, as in a real one."""
-    app = make_app(served(engine), settings or Settings(allowed_hosts=["*"]), keys)
+    settings = settings or Settings(allowed_hosts=["*"])
+    app = make_app(served(engine), settings, keys, shares_store=shares_store)
     return TestClient(app, raise_server_exceptions=False)
 
 

@@ -130,7 +130,9 @@ def questions() -> list[Question]:
             ),
             Question("responses", plain),
             Question("responses", {"input": many, "max_output_tokens": 400}),
-            Question("responses", {**plain, "input": add, "tools": [ADD], "tool_choice": "required"}),
+            Question(
+                "responses", {**plain, "input": add, "tools": [ADD], "tool_choice": "required"}
+            ),
             Question("responses", {**plain, "text": {"format": {"type": "json_schema", **shape}}}),
         ]
     return made

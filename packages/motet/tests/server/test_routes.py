@@ -163,6 +163,22 @@ def test_a_store_on_disk_outlives_the_server(tmp_path: Path) -> None:
         assert http.post("/v1/responses", json=body).status_code == 200
 
 
+def test_servers_with_one_store_leave_each_other_what_is_unfinished(tmp_path: Path) -> None:
+    settings = Settings(store=f"sqlite:///{tmp_path}/store.db", allowed_hosts=["*"])
+    patient = client(PatientEngine(ANSWER.tokens[:-2]), settings)
+    with patient, client(scripted_engine(), settings, shares_store=True) as other:
+        begun = patient.post("/v1/responses", json={"input": "?", "background": True}).json()
+        path = f"/v1/responses/{begun['id']}"
+        assert other.get(path).json()["status"] == "queued"
+        error_of(other.post(f"{path}/cancel"), 409)
+        body = {"input": "?", "previous_response_id": begun["id"]}
+        error_of(other.post("/v1/responses", json=body), 400)
+        with client(scripted_engine(), settings) as alone:
+            assert alone.get(path).json()["status"] == "failed"
+        patient.post(f"{path}/cancel")
+        assert other.get(path).json()["status"] == "cancelled"
+
+
 def test_old_responses_are_forgotten() -> None:
     settings = Settings(store_hours=1e-7, allowed_hosts=["*"])
     with client(scripted_engine(ANSWER), settings) as http:

@@ -70,7 +70,9 @@ class Settings:
     )
     maximum_waiting: Annotated[int, Ge(1)] = field(
         default=256,
-        metadata=about("Requests that may wait for their turn; beyond that many the answer is 429."),
+        metadata=about(
+            "Requests that may wait for their turn; beyond that many the answer is 429."
+        ),
     )
     speculation: bool = field(
         default=False,

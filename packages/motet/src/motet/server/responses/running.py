@@ -19,6 +19,7 @@ from motet.server.errors import ApiError
 from motet.server.http import logged
 from motet.server.responses.events import Event, ResponseStream
 
+UNFINISHED = ("queued", "in_progress")
 _KEPT_RUNS = 256
 
 
@@ -68,10 +69,6 @@ class Run:
         """What the response is now."""
         return self._making.stream.response
 
-    @property
-    def _is_being_said(self) -> bool:
-        return self.response["status"] in ("queued", "in_progress")
-
     async def follow(self, after: int | None = None) -> AsyncGenerator[Event, None]:
         """The events behind the one with the number `after`, to the end."""
         position = 0 if after is None else after + 1
@@ -86,7 +83,7 @@ class Run:
     async def cancel(self) -> None:
         """End it now, unless it is being stored already, and wait until it has ended."""
         async with self._ending:
-            if self._is_being_said:
+            if self.response["status"] in UNFINISHED:
                 self._task.cancel()
             await asyncio.wait({self._task})
             if self.is_over:
