@@ -39,8 +39,8 @@ def open_model(
 ) -> Model:
     """Open the checkpoint in a folder or GGUF file, or the embedded nano model for None.
 
-    The keywords are NativeEngine's. With the addresses of `servers`, no model is opened here: they run it. Raises InputError,
-    CheckpointError and EngineError.
+    The keywords are NativeEngine's. With the addresses of `servers`, no model is opened here: they
+    run it. Raises InputError, CheckpointError and EngineError.
     """
     if servers:
         if folder:

@@ -71,7 +71,7 @@ class Settings:
     maximum_waiting: Annotated[int, Ge(1)] = field(
         default=256,
         metadata=about(
-            "Requests that may wait for their turn; beyond that many the answer is 429."
+            "Requests that may wait for their turn; any further one is answered with 429."
         ),
     )
     speculation: bool = field(
