@@ -23,7 +23,6 @@ from sqlalchemy import (
     Float,
     Integer,
     MetaData,
-    Row,
     Select,
     String,
     Table,
@@ -191,10 +190,8 @@ class Store:
         """An item that a response has made."""
 
         def work(connection: Connection) -> Item:
-            where = self._is_theirs(_OUTPUTS, owner, item_id)
-            item: Item = _found(connection, select(_OUTPUTS.c.body).where(where), "item", item_id)[
-                0
-            ]
+            query = select(_OUTPUTS.c.body).where(self._is_theirs(_OUTPUTS, owner, item_id))
+            item: Item = _found(connection, query, "item", item_id)[0]
             return item
 
         return await self._do(work)
@@ -356,7 +353,7 @@ class Store:
         return time() - self._hours * 3600 if self._hours else 0.0
 
 
-def _found(connection: Connection, query: Select[Any], what: str, name: str) -> Row[Any]:
+def _found(connection: Connection, query: Select[Any], what: str, name: str) -> Sequence[Any]:
     """The row that a query finds; none is an ApiError."""
     row = connection.execute(query).first()
     if row is None:
