@@ -33,10 +33,10 @@ from scripted import ADD, CHAT_ADD
 from server_process import ServerProcess
 from stream_rules import check_stream
 
-WAITING = 32  # so few that some requests are turned away
+WAITING = 64  # so few that some requests are turned away
 KEY_VALUE_LIMIT = 12 * 2**20  # so little that prefixes are forgotten and generations give way
 POOL = min(32, (os.cpu_count() or 1) + 4)  # threads that asyncio may add for short work
-WARM_UP = 0.1  # of the time
+WARM_UP, LEAST_WARM_UP = 0.1, 4.0  # of the time, and in seconds
 GROWTH = 24 * 2**20  # bytes that resident memory may differ by, beside keys and values
 OPTIONS = (
     f"--maximum-waiting={WAITING}",
@@ -99,8 +99,8 @@ def _extend(message: dict[str, Any], delta: dict[str, Any]) -> None:
         calls[call["index"]]["function"]["arguments"] += call["function"].get("arguments") or ""
 
 
-def questions() -> list[Question]:
-    """Sums, orders, functions and schemas for both APIs; those of Chat Completions with seeds."""
+def questions(kinds: int) -> list[Question]:
+    """So many of each kind: sums, orders, functions and schemas for both APIs; those of Chat Completions with seeds."""
     choose = random.Random(1)
     schema = {
         "type": "object",
@@ -110,7 +110,7 @@ def questions() -> list[Question]:
     }
     shape = {"name": "verdict", "schema": schema, "strict": True}
     made = []
-    for number in range(8):
+    for number in range(kinds):
         one, other = choose.randrange(100, 999), choose.randrange(100, 999)
         text = f"What is {one} + {other}?"
         many = "Sort these numbers: " + ", ".join(str(choose.randrange(99)) for _ in range(30))
@@ -404,17 +404,20 @@ class Soak:
             self.wrong.append(f"{body!r} was answered with {answer.status_code}: {answer.text}")
 
 
-def soak(seconds: float, clients: int, seed: int = 0) -> tuple[list[str], dict[str, Any]]:
+def soak(
+    seconds: float, clients: int, seed: int = 0, kinds: int = 8
+) -> tuple[list[str], dict[str, Any]]:
     """Complaints, none if all is well, and what was done and held."""
     with (
         tempfile.TemporaryDirectory() as folder,
         ServerProcess(*OPTIONS, f"--store=sqlite:///{folder}/store.db") as server,
     ):
-        work = Soak(server.url, questions())
+        work = Soak(server.url, questions(kinds))
         asyncio.run(work.ask_alone())
-        asyncio.run(work.run(clients, seconds * WARM_UP, seed))
+        warm_up = max(seconds * WARM_UP, LEAST_WARM_UP)
+        asyncio.run(work.run(clients, warm_up, seed))
         before = quiet(server)
-        asyncio.run(work.run(clients, seconds * (1 - WARM_UP), seed + 1))
+        asyncio.run(work.run(clients, seconds - warm_up, seed + 1))
         after = quiet(server, before.files)
         figures = metrics(server)
         wrong = work.wrong + after.complaints(before)
