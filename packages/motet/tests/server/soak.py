@@ -100,7 +100,7 @@ def _extend(message: dict[str, Any], delta: dict[str, Any]) -> None:
 
 
 def questions(kinds: int) -> list[Question]:
-    """So many of each kind: sums, orders, functions and schemas for both APIs; those of Chat Completions with seeds."""
+    """So many of each kind: sums, orders, functions, schemas for both APIs; for Chat with seeds."""
     choose = random.Random(1)
     schema = {
         "type": "object",
