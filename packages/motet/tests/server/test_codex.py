@@ -66,9 +66,9 @@ def test_codex_runs_a_command_and_hears_the_answer(codex: str, tmp_path: Path) -
         ]
         with ServerProcess("--engine", engine.url) as server:
             (home / "config.toml").write_text(CONFIG.format(url=server.url))
+            options = ("--json", "--skip-git-repo-check", "--sandbox", "danger-full-access")
             done = subprocess.run(
-                [codex, "exec", "--json", "--skip-git-repo-check", "Make a file."]
-                + ["--sandbox", "danger-full-access"],
+                [codex, "exec", *options, "Make a file."],
                 cwd=work,
                 env={**os.environ, "CODEX_HOME": str(home)},
                 stdin=subprocess.DEVNULL,

@@ -19,6 +19,7 @@ from annotated_types import Ge, Le
 from motet.errors import MotetError
 
 PREFIX = "MOTET_"
+IN_MEMORY = ("sqlite://", "sqlite:///:memory:")
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 

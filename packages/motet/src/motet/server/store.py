@@ -38,7 +38,7 @@ from sqlalchemy.pool import StaticPool
 from motet.harmony import Message
 from motet.server.errors import not_found
 from motet.server.memory import Said
-from motet.server.settings import SettingsError
+from motet.server.settings import IN_MEMORY, SettingsError
 
 T = TypeVar("T")
 Item = dict[str, Any]
@@ -110,9 +110,8 @@ class Store:
 
     def __init__(self, url: str, hours: float) -> None:
         """Open the database and make its tables. Raises SettingsError."""
-        in_memory = url in ("sqlite://", "sqlite:///:memory:")
         options: dict[str, Any] = {}
-        if in_memory:
+        if url in IN_MEMORY:
             options = {"poolclass": StaticPool, "connect_args": {"check_same_thread": False}}
         try:
             self._engine = create_engine(url, **options)
