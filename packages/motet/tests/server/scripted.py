@@ -90,6 +90,7 @@ class PatientEngine:
     """Writes its tokens, then nothing more until it is closed; counts its generations."""
 
     obeys_constraints = False
+    reads_grammars = False
     vocabulary_size = VOCABULARY.size
     context_length = 4096
 

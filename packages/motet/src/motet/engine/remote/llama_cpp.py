@@ -63,6 +63,8 @@ class LlamaCppDialect:
             body["seed"] = sampling.seed
         if request.top_logprobs is not None:
             body["n_probs"] = max(1, request.top_logprobs)
+        if request.grammar is not None:
+            body["grammar"] = request.grammar
         return body
 
     def reader(self, request: GenerationRequest, /) -> Reader:
