@@ -52,7 +52,7 @@ class LlamaCppDialect:
             "top_p": sampling.top_p,
             "min_p": sampling.min_p,
             "repeat_penalty": sampling.repetition_penalty,
-            "repeat_last_n": -1,
+            "repeat_last_n": len(request.prompt) + maximum_tokens,  # all there will be
             "presence_penalty": 0.0,
             "frequency_penalty": 0.0,
         }
