@@ -5,6 +5,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pytest
 from fastapi.testclient import TestClient
 from scripted import (
     ANSWER,
@@ -44,6 +45,20 @@ def test_a_response_in_the_background_is_fetched_later() -> None:
         params: dict[str, Any] = {"stream": True, "starting_after": 4}
         assert response_events(http.get(path, params=params).text) == events[5:]
         assert http.post(f"{path}/cancel").json()["status"] == "completed"
+
+
+def test_the_events_of_the_oldest_are_forgotten_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    with client(scripted_engine(ANSWER, ANSWER, ANSWER)) as http:
+        paths = []
+        for _ in range(3):
+            begun = http.post("/v1/responses", json={"input": "?", "background": True}).json()
+            paths.append(f"/v1/responses/{begun['id']}")
+            wait_for(http, paths[-1], "completed")
+            count = len(response_events(http.get(paths[-1], params={"stream": True}).text))
+            monkeypatch.setattr("motet.server.responses.running._KEPT_EVENTS", count)
+        answers = [http.get(path, params={"stream": True}) for path in paths]
+        assert [answer.status_code for answer in answers] == [400, 200, 200]
+        assert http.get(paths[0]).json()["status"] == "completed"
 
 
 def test_a_response_in_the_background_can_be_cancelled() -> None:

@@ -20,7 +20,7 @@ from motet.server.http import logged
 from motet.server.responses.events import Event, ResponseStream
 
 UNFINISHED = ("queued", "in_progress")
-_KEPT_RUNS = 256
+_KEPT_EVENTS = 50_000  # of all that have ended; a token or two make one of half a kilobyte
 
 
 @dataclass(frozen=True)
@@ -68,6 +68,11 @@ class Run:
     def response(self) -> dict[str, Any]:
         """What the response is now."""
         return self._making.stream.response
+
+    @property
+    def size(self) -> int:
+        """How many events it keeps."""
+        return len(self._events)
 
     async def follow(self, after: int | None = None) -> AsyncGenerator[Event, None]:
         """The events behind the one with the number `after`, to the end."""
@@ -126,9 +131,7 @@ class Runs:
 
     def start(self, owner: str, making: Making, harmony: AsyncGenerator[HarmonyEvent, None]) -> Run:
         """Begin to make a response in the background."""
-        finished = [name for name, run in self._runs.items() if run.is_over]
-        for name in finished[: max(0, len(finished) - _KEPT_RUNS)]:
-            del self._runs[name]
+        self._forget_oldest()
         run = Run(owner, making, harmony)
         self._runs[run.response["id"]] = run
         return run
@@ -141,6 +144,15 @@ class Runs:
     def forget(self, response_id: str) -> None:
         """Let a run's events go."""
         self._runs.pop(response_id, None)
+
+    def _forget_oldest(self) -> None:
+        finished = [(name, run.size) for name, run in self._runs.items() if run.is_over]
+        excess = sum(size for _, size in finished) - _KEPT_EVENTS
+        for name, size in finished:
+            if excess <= 0:
+                return
+            del self._runs[name]
+            excess -= size
 
     async def drain(self, seconds: float) -> None:
         """Give the runs so long to end, then cancel them."""
