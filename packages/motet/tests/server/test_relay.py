@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any, Literal
 
 import pytest
-from openai import BadRequestError, OpenAI
+from openai import APIError, BadRequestError, OpenAI
 from pydantic import BaseModel
 from scripted import CHAT_ADD, client, error_of, scripted_engine
 from server_process import ServerProcess
@@ -17,6 +17,7 @@ from motet.nano import embedded_nano_path
 
 SUM: Any = [{"role": "user", "content": "What is 123 + 456?"}]
 NAME = "motet-nano"
+ENDLESS = {"ignore_eos": True}
 
 
 class Verdict(BaseModel):
@@ -78,6 +79,32 @@ def test_formats_and_calls_are_held_to_across_the_relay(front: OpenAI) -> None:
     assert front.chat.completions.create(model=NAME, messages=SUM).choices[0].message.content == (
         "579"
     )
+
+
+def test_sigkill_of_an_engine_is_an_error_for_its_own_client_alone(behind: str) -> None:
+    with ServerProcess() as dying, ServerProcess("--engine", dying.url, "--engine", behind) as both:
+        http = OpenAI(base_url=both.url, api_key="any", max_retries=0)
+        streams = [
+            http.completions.create(
+                model=NAME, prompt=text, max_tokens=4000, stream=True, extra_body=ENDLESS
+            )
+            for text in ("One", "Two")
+        ]
+        for stream in streams:
+            next(stream)
+        dying.kill()
+        ends: list[str | None] = []
+        for stream in streams:
+            try:
+                ends.append([chunk.choices[0].finish_reason for chunk in stream][-1])
+            except APIError as error:
+                ends.append(error.message)
+        broken = f"{dying.url.removesuffix('/v1')} broke off in the middle"
+        assert sorted("length" if end == "length" else str(end)[: len(broken)] for end in ends) == [
+            broken,
+            "length",
+        ]
+        assert http.chat.completions.create(model=NAME, messages=SUM).choices[0].message.content
 
 
 @pytest.mark.parametrize(
