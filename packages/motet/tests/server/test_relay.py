@@ -86,7 +86,7 @@ def test_sigkill_of_an_engine_is_an_error_for_its_own_client_alone(behind: str) 
         http = OpenAI(base_url=both.url, api_key="any", max_retries=0)
         streams = [
             http.completions.create(
-                model=NAME, prompt=text, max_tokens=4000, stream=True, extra_body=ENDLESS
+                model=NAME, prompt=text, max_tokens=1500, stream=True, extra_body=ENDLESS
             )
             for text in ("One", "Two")
         ]
