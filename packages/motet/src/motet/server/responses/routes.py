@@ -179,7 +179,7 @@ async def get_response(
                 param="stream",
             )
         return events_answer(named_events(run.follow(starting_after)))
-    if run and not run.is_over:
+    if run:
         return answer(run.response)
     return answer((await service.store.response(owner, response_id)).body)
 
