@@ -47,6 +47,19 @@ def test_a_response_in_the_background_is_fetched_later() -> None:
         assert http.post(f"{path}/cancel").json()["status"] == "completed"
 
 
+def test_what_could_not_be_stored_is_there_while_the_server_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def fail(*_: object) -> None:
+        raise OSError("disk full")
+
+    monkeypatch.setattr("motet.server.store.Store.keep", fail)
+    with client(scripted_engine(ANSWER)) as http:
+        begun = http.post("/v1/responses", json={"input": "?", "background": True}).json()
+        made = wait_for(http, f"/v1/responses/{begun['id']}", "completed")
+    assert made["output"][-1]["content"][0]["text"] == "Yes."
+
+
 def test_the_events_of_the_oldest_are_forgotten_first(monkeypatch: pytest.MonkeyPatch) -> None:
     with client(scripted_engine(ANSWER, ANSWER, ANSWER)) as http:
         paths = []
