@@ -35,7 +35,7 @@ bench: .venv/development .venv/projective
 	$(BIN)/python benchmarks/engine.py
 	$(BIN)/python benchmarks/precision.py
 	$(BIN)/python benchmarks/decomposition.py
-	$(BIN)/python benchmarks/serving.py
+	$(BIN)/python benchmarks/speculation.py
 
 # Kernels on every instruction set here and the engine's tests under AddressSanitizer and
 # UndefinedBehaviorSanitizer, the thread pool under ThreadSanitizer. Without site-packages' start-up

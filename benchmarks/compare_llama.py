@@ -31,6 +31,7 @@ LAYERS = 24  # of gpt-oss-20b
 GENERATED = 16  # tokens of an answer
 DEPTH = 8192
 PROMPTS, BATCHES = (512, 2048), (8, 16)
+PROGRAMS = ("llama-bench", "llama-batched-bench", "llama-server")
 ONE_TOKEN = """
 import sys
 from motet.checkpoint import open_checkpoint
@@ -145,7 +146,7 @@ class Llama:
 def built_llama(folder: Path) -> Path:
     """llama.cpp's programs, built from the source inside llama-cpp-python."""
     binaries = folder / "llama-build" / "bin"
-    if (binaries / "llama-batched-bench").exists():
+    if all((binaries / program).exists() for program in PROGRAMS):
         return binaries
     print("Building llama.cpp; this takes a while.", file=sys.stderr)
     download = [sys.executable, "-m", "pip", "download", "--no-deps", "--no-binary", ":all:"]
@@ -155,11 +156,16 @@ def built_llama(folder: Path) -> Path:
         source.extractall(folder, filter="data")
     (source_folder,) = folder.glob("llama_cpp_python*/vendor/llama.cpp")
     options = ["LLAMA_CURL", "LLAMA_OPENSSL", "BUILD_SHARED_LIBS", "LLAMA_BUILD_TESTS"]
-    options += ["LLAMA_BUILD_SERVER"]
     configure = ["cmake", "-S", str(source_folder), "-B", str(binaries.parent)]
-    run([*configure, "-DCMAKE_BUILD_TYPE=Release", *(f"-D{each}=OFF" for each in options)])
-    targets = ["--target", "llama-bench", "llama-batched-bench", "--parallel"]
-    run(["cmake", "--build", str(binaries.parent), *targets])
+    run(
+        [
+            *configure,
+            "-DCMAKE_BUILD_TYPE=Release",
+            "-DLLAMA_BUILD_SERVER=ON",
+            *(f"-D{each}=OFF" for each in options),
+        ]
+    )
+    run(["cmake", "--build", str(binaries.parent), "--target", *PROGRAMS, "--parallel"])
     return binaries
 
 
@@ -250,17 +256,23 @@ def _parser() -> argparse.ArgumentParser:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = parser.add_argument
+    common_options(parser, LAYERS)
+    add("--deep-layers", type=int, default=4, help="for the long context, even; 0: leave it out")
+    add("--batches", type=int, nargs="*", default=BATCHES)
+    add("--prompts", type=int, nargs="+", default=PROMPTS)
+    return parser
+
+
+def common_options(parser: argparse.ArgumentParser, layers: int) -> None:
+    """What every comparison with llama.cpp can be told."""
+    add = parser.add_argument
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     add("--folder", type=Path, default=cache / "motet" / "benchmarks")
     add("--llama", type=Path, help="folder of llama.cpp's programs")
-    add("--layers", type=int, default=LAYERS)
-    add("--deep-layers", type=int, default=4, help="for the long context, even; 0: leave it out")
-    add("--batches", type=int, nargs="*", default=BATCHES)
+    add("--layers", type=int, default=layers)
     add("--rounds", type=int, default=3)
     add("--threads", type=int, default=len(os.sched_getaffinity(0)))
-    add("--prompts", type=int, nargs="+", default=PROMPTS)
-    add("--json", action="store_true", help="the ratios as JSON in the last line")
-    return parser
+    add("--json", action="store_true", help="the figures as JSON in the last line")
 
 
 if __name__ == "__main__":

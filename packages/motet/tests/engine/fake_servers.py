@@ -11,11 +11,12 @@ import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from motet.engine.remote import ServerKind
 from motet.harmony import Vocabulary
+from motet.harmony.grammar import GrammarConstraint, sequence_text
 
 Json = dict[str, Any]
 PATHS = {
@@ -55,7 +56,8 @@ class FakeServer:
     """A server of one kind; use it as a context manager.
 
     `requests` holds the generations it was asked for, `disconnected` is set when a client left in
-    the middle of one. `gate`, if closed, holds back all tokens.
+    the middle of one. `gate`, if closed, holds back all tokens. One that `reads_grammars` holds its
+    plans to them; that it is asked whether it does is neither planned nor among the requests.
     """
 
     def __init__(self, kind: ServerKind, vocabulary: Vocabulary, *, port: int = 0) -> None:
@@ -66,6 +68,7 @@ class FakeServer:
         self.tokenizer: Vocabulary | None = vocabulary
         self.is_incremental = False
         self.gives_ids = True
+        self.reads_grammars = False
         self.key: str | None = None
         self.requests: list[Json] = []
         self.plans: deque[Plan] = deque()
@@ -154,8 +157,7 @@ class FakeServer:
     async def _generate(
         self, body: Json, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
-        self.requests.append(body)
-        plan = self.plans.popleft() if self.plans else Plan((0,), "length")
+        plan = self._plan(body)
         if plan.status != 200:
             self._answer(writer, plan.status, plan.body, plan.headers)
             return
@@ -175,6 +177,33 @@ class FakeServer:
             writer.write(b"%x\r\n%s\r\n" % (len(line), line))
             await writer.drain()
         writer.write(b"e\r\ndata: [DONE]\n\n\r\n0\r\n\r\n")
+
+    def _plan(self, body: Json) -> Plan:
+        grammar = _grammar(body)
+        if grammar == sequence_text([self.vocabulary.constrain] * 2):
+            return Plan(self._held([], grammar) if self.reads_grammars else (0, 0), "length")
+        self.requests.append(body)
+        plan = self.plans.popleft() if self.plans else Plan((0,), "length")
+        if grammar and self.reads_grammars:
+            return replace(plan, tokens=self._held(plan.tokens, grammar))
+        return plan
+
+    def _held(self, tokens: Sequence[int], grammar: str) -> list[int]:
+        """What comes of the tokens, each that may not come left out, and what must come put in."""
+        constraint = GrammarConstraint(grammar, self.vocabulary)
+        written: list[int] = []
+        planned = deque(tokens)
+        while True:
+            for token in constraint.forced():
+                written.append(token)
+                if planned and planned[0] == token:
+                    planned.popleft()
+            while planned and not constraint.allowed()[planned[0]]:
+                planned.popleft()
+            if not planned:
+                return written
+            written.append(planned.popleft())
+            constraint.accept(written[-1])
 
     async def _hold(self, plan: Plan, count: int, reader: asyncio.StreamReader) -> None:
         """Say nothing until the gate opens, for ever if the plan says so, or the client leaves."""
@@ -251,6 +280,14 @@ class FakeServer:
             yield event
         stop_type = "limit" if plan.finish == "length" else "eos"
         yield {"content": "", "tokens": [], "stop": True, "stop_type": stop_type}
+
+
+def _grammar(body: Json) -> str | None:
+    """The grammar in a request, wherever a server of its kind looks for it."""
+    parameters = body.get("sampling_params", {})
+    text = body.get("structured_outputs", body).get("grammar") or parameters.get("ebnf")
+    assert text is None or isinstance(text, str)
+    return text
 
 
 def _tops(token: int, count: int) -> list[tuple[int, float]]:

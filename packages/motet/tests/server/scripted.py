@@ -1,6 +1,7 @@
 """What models write, as tokens, and servers that play it."""
 
 import asyncio
+import json
 from collections.abc import AsyncGenerator, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -72,9 +73,16 @@ def served(engine: Engine) -> ServedModel:
     return ServedModel(engine, VOCABULARY, ("test-model", "alias"), dated=False)
 
 
-def client(engine: Engine, settings: Settings | None = None, keys: KeyRing = NO_KEYS) -> TestClient:
+def client(
+    engine: Engine,
+    settings: Settings | None = None,
+    keys: KeyRing = NO_KEYS,
+    *,
+    shares_store: bool = False,
+) -> TestClient:
     """A client of a server in this process; errors become answers, as in a real one."""
-    app = make_app(served(engine), settings or Settings(allowed_hosts=["*"]), keys)
+    settings = settings or Settings(allowed_hosts=["*"])
+    app = make_app(served(engine), settings, keys, shares_store=shares_store)
     return TestClient(app, raise_server_exceptions=False)
 
 
@@ -82,6 +90,7 @@ class PatientEngine:
     """Writes its tokens, then nothing more until it is closed; counts its generations."""
 
     obeys_constraints = False
+    reads_grammars = False
     vocabulary_size = VOCABULARY.size
     context_length = 4096
 
@@ -147,3 +156,32 @@ class RepeatingEngine(PatientEngine):
 
     async def generate(self, request: GenerationRequest) -> AsyncGenerator[GeneratedTokens, None]:
         yield GeneratedTokens(self.tokens, finish=FinishReason.STOP)
+
+
+class LosingEngine(PatientEngine):
+    """Writes its tokens and fails a moment later, when the stream has begun."""
+
+    async def generate(self, request: GenerationRequest) -> AsyncGenerator[GeneratedTokens, None]:
+        for token in self.tokens:
+            yield GeneratedTokens((token,))
+        await asyncio.sleep(0.1)
+        raise EngineError("lost")
+
+
+ANSWER = thought("Hm.").answer("Yes.")
+CALL = thought("I must add.").call("add", '{"a":1,"b":2}')
+ERROR_FIELDS = {"message", "type", "param", "code"}
+
+
+def error_of(answer: Any, status: int) -> dict[str, Any]:
+    """The error of an answer, in OpenAI's shape."""
+    assert answer.status_code == status, answer.text
+    error: dict[str, Any] = answer.json()["error"]
+    assert error.keys() == ERROR_FIELDS
+    return error
+
+
+def response_events(text: str) -> list[dict[str, Any]]:
+    events = [(name, json.loads(data)) for name, data in sse(text)]
+    assert all(name == event["type"] for name, event in events)
+    return [event for _, event in events]

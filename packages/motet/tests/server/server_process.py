@@ -32,16 +32,24 @@ class ServerProcess:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._process.poll() is None:
-            self._process.kill()
-        self._process.wait()
-        self._reader.join()
+        self.kill()
 
     @property
     def url(self) -> str:
         """Where clients find the API."""
         url: str = next(line["url"] for line in self.log if line["message"] == "listening")
         return url
+
+    @property
+    def pid(self) -> int:
+        """The id of the process."""
+        return self._process.pid
+
+    def kill(self) -> None:
+        """End it at once, as if the machine had lost its power."""
+        self._process.kill()
+        self._process.wait()
+        self._reader.join()
 
     def terminate(self, seconds: float = 30) -> int:
         """Ask it to end and wait; the exit code."""

@@ -34,6 +34,8 @@ def test_flags_count_before_the_environment_and_that_before_the_file(tmp_path: P
         ({}, "prot = 1", "prot"),
         ({}, "port = ", "not TOML"),
         ({"MOTET_PRECISION": "half"}, "", "precision"),
+        ({"MOTET_KEY_VALUE_LIMIT": "none"}, "", "key_value_limit"),
+        ({"MOTET_MAXIMUM_WAITING": "0"}, "", "maximum_waiting"),
         ({"MOTET_LOG_PROMPTS": "perhaps"}, "", "log_prompts"),
     ],
 )

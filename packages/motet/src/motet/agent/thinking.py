@@ -6,7 +6,8 @@ stream is closed, the tokens that end the thought and begin the next message are
 model wrote, and the model goes on from there in a new request. The engine reads no more than those
 few tokens, for it has the rest in its cache.
 
-With no call on offer the next message is the answer. Otherwise the model chooses first, and is led
+An engine that reads grammars is told what may come next, before and after. Of any other: with no
+call on offer the next message is the answer. Otherwise the model chooses first, and is led
 to the answer if it goes on thinking. Once no more thought is wanted, headers are held back until it
 is clear that they begin none, so that no empty thought is left behind.
 """
@@ -20,23 +21,31 @@ from dataclasses import replace
 
 from motet.engine import Engine, FinishReason, GeneratedTokens, GenerationRequest
 from motet.harmony import ANALYSIS, FINAL, Role, Vocabulary
-from motet.harmony.grammar import ThinkingEnd, answer_room
+from motet.harmony.grammar import ThinkingEnd, TurnGrammar, answer_room
 from motet.harmony.grammar.loops import LoopDetector
 
 
 class BoundedThinking:
     """One turn of an engine, its thinking ended after `limit` tokens (None: no limit) or in a loop.
 
-    `ended` says why it was ended, if the model did not end it itself.
+    `grammar` is the turn's, for an engine that reads grammars; no other is told of it. `ended` says
+    why it was ended, if the model did not end it itself.
     """
 
     def __init__(
-        self, engine: Engine, vocabulary: Vocabulary, limit: int | None, *, offers_calls: bool
+        self,
+        engine: Engine,
+        vocabulary: Vocabulary,
+        limit: int | None,
+        *,
+        offers_calls: bool,
+        grammar: TurnGrammar | None = None,
     ) -> None:
         self.ended: ThinkingEnd | None = None
         self._engine = engine
         self._vocabulary = vocabulary
         self._limit = limit
+        self._grammar = grammar
         self._may_choose = offers_calls
         self._message = _MessageReader(vocabulary)
         self._thought_tokens = 0
@@ -55,7 +64,7 @@ class BoundedThinking:
         room = self._engine.context_length - len(request.prompt)
         left = min(request.maximum_tokens or room, room)
         self._keep_room_for_the_answer(left)
-        asked = request
+        asked = self._told(request)
         while True:
             written: list[int] = []
             lead: Sequence[int] = ()
@@ -75,7 +84,13 @@ class BoundedThinking:
             if finish:
                 return
             prompt = (*asked.prompt, *written, *lead)
-            asked = replace(request, prompt=prompt, maximum_tokens=left)
+            asked = self._told(replace(request, prompt=prompt, maximum_tokens=left))
+
+    def _told(self, request: GenerationRequest) -> GenerationRequest:
+        """The request with the grammar of what may come next, if the engine reads it."""
+        if self._grammar is None:
+            return request
+        return replace(request, grammar=self._grammar.text(thinks=self.ended is None))
 
     @property
     def _is_over(self) -> bool:
@@ -120,10 +135,11 @@ class BoundedThinking:
     def _end_of_thought(self) -> Sequence[int]:
         """The end of the thought and the next header, as far as it is not the model's choice."""
         header = self._answer_header
-        lead = (
-            self._vocabulary.end,
-            *(header[: self._until_channel] if self._may_choose else header),
-        )
+        if self._grammar:
+            header = header[: self._until_channel - 1]  # the grammar says what may follow
+        elif self._may_choose:
+            header = header[: self._until_channel]
+        lead = (self._vocabulary.end, *header)
         self._may_choose = False
         return self._led(lead)
 

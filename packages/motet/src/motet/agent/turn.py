@@ -6,8 +6,8 @@ the conversation. A turn that is stopped early keeps what the model had said by 
 is lost to an impatient reader.
 
 An engine that obeys constraints is held to the grammar of the turn, so that what it writes is
-well-formed by construction; what any other engine writes is repaired where it is not, and its
-thinking is bounded from outside.
+well-formed by construction. One that reads grammars is told it as a text, and its thinking is
+bounded from outside. What any other engine writes is repaired where it is not well-formed.
 """
 
 import asyncio
@@ -121,7 +121,7 @@ class Turn:
         if self._engine.obeys_constraints:
             self._constraint = await self._new_constraint()
         else:
-            self._thinking = self._new_thinking()
+            self._thinking = await self._new_thinking()
             generate = self._thinking.generate
         request = GenerationRequest(
             prompt=self._prompt,
@@ -144,20 +144,28 @@ class Turn:
         while self.unread:
             yield self.unread.popleft()
 
-    async def _new_constraint(self) -> TurnConstraint:
-        grammar = self._grammar
-        if grammar is None:
-            grammar = await asyncio.to_thread(
+    async def _compiled(self) -> TurnGrammar:
+        if self._grammar is None:
+            self._grammar = await asyncio.to_thread(
                 compile_turn, self._vocabulary, self._given, self._options.rules
             )
+        return self._grammar
+
+    async def _new_constraint(self) -> TurnConstraint:
+        grammar = await self._compiled()
         room = max(1, self._engine.context_length - len(self._prompt))
         return grammar.constraint(min(self._options.maximum_tokens or room, room))
 
-    def _new_thinking(self) -> BoundedThinking:
+    async def _new_thinking(self) -> BoundedThinking:
         rules = self._options.rules
         offered = self._given.tools if rules.tool_choice.only is None else rules.tool_choice.only
-        limit = rules.maximum_thinking_tokens
-        return BoundedThinking(self._engine, self._vocabulary, limit, offers_calls=bool(offered))
+        return BoundedThinking(
+            self._engine,
+            self._vocabulary,
+            rules.maximum_thinking_tokens,
+            offers_calls=bool(offered),
+            grammar=await self._compiled() if self._engine.reads_grammars else None,
+        )
 
     def _read(self, chunk: GeneratedTokens) -> None:
         """Parse the tokens of a chunk, none behind the end of a call."""

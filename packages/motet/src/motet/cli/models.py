@@ -33,11 +33,14 @@ def open_model(
     servers: Sequence[str] | None = None,
     *,
     threads: int | None = None,
+    key_value_limit: int | None = None,
+    maximum_waiting: int = 256,
+    speculation: bool = False,
 ) -> Model:
     """Open the checkpoint in a folder or GGUF file, or the embedded nano model for None.
 
-    With the addresses of `servers`, no model is opened here: they run it. Raises InputError,
-    CheckpointError and EngineError.
+    The keywords are NativeEngine's. With the addresses of `servers`, no model is opened here: they
+    run it. Raises InputError, CheckpointError and EngineError.
     """
     if servers:
         if folder:
@@ -53,7 +56,14 @@ def open_model(
     name = path.absolute().name
     with Waiting(f"Opening {name}"):
         checkpoint = open_checkpoint(path)
-        engine = NativeEngine(checkpoint, precision=precision, threads=threads)
+        engine = NativeEngine(
+            checkpoint,
+            precision=precision,
+            threads=threads,
+            key_value_limit=key_value_limit,
+            maximum_waiting=maximum_waiting,
+            speculation=speculation,
+        )
     if nano:
         return _nano_model(engine, checkpoint.vocabulary)
     return Model(engine, checkpoint.vocabulary, name)

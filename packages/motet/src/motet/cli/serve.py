@@ -7,12 +7,15 @@ that says what a server can be told.
 import inspect
 from dataclasses import fields
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from annotated_types import Ge, Le
 
 from motet.server.settings import Settings, setting_types, shown_default
+
+if TYPE_CHECKING:
+    from motet.server.model import ServedModel
 
 
 def serve(config: Path | None = None, **flags: Any) -> None:
@@ -21,19 +24,31 @@ def serve(config: Path | None = None, **flags: Any) -> None:
     Every option can also be set as MOTET_NAME in the environment, or in a TOML file. Point a client
     at http://127.0.0.1:8000/v1, with any API key unless --keys names some.
     """
-    from motet.cli.models import open_model
     from motet.server.keys import read_keys
-    from motet.server.model import ServedModel
     from motet.server.serving import listen, serve_model
     from motet.server.settings import read_settings
 
     settings = read_settings(flags, config)
     keys = read_keys(settings)
     listener = listen(settings)
+    serve_model(served_model(settings), settings, keys, listener)
+
+
+def served_model(settings: Settings) -> "ServedModel":
+    """The model that the settings name, opened. Raises InputError and what opening it raises."""
+    from motet.cli.models import open_model
+    from motet.server.model import ServedModel
+
     opened = open_model(
-        settings.model, settings.precision, settings.engine, threads=settings.threads
+        settings.model,
+        settings.precision,
+        settings.engine,
+        threads=settings.threads,
+        key_value_limit=settings.key_value_limit,
+        maximum_waiting=settings.maximum_waiting,
+        speculation=settings.speculation,
     )
-    model = ServedModel(
+    return ServedModel(
         engine=opened.engine,
         vocabulary=opened.vocabulary,
         names=tuple(settings.name) or (_name(settings, opened.title),),
@@ -41,7 +56,6 @@ def serve(config: Path | None = None, **flags: Any) -> None:
         effort=opened.effort,
         dated=opened.dated,
     )
-    serve_model(model, settings, keys, listener)
 
 
 def _name(settings: Settings, title: str) -> str:

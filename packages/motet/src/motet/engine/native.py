@@ -75,6 +75,7 @@ class NativeEngine:
         if limit is None:
             limit = default_limit(spare, sizes, config.context_length)
         self.obeys_constraints = True
+        self.reads_grammars = False
         self.vocabulary_size = config.vocabulary_size
         self.context_length = _context_within(limit, sizes, config)
         self._checkpoint = checkpoint

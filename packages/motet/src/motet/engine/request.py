@@ -73,6 +73,8 @@ class GenerationRequest:
     `maximum_tokens` of None means up to the end of the context. A token of `stop_ids` ends the
     generation and is part of it. `top_logprobs` of None gives no log probabilities, 0 those of
     the chosen tokens, n those of the n likeliest tokens too; forced tokens then take their steps.
+    `grammar` is what `constraint` means as a text of llguidance's, as far as a text can say it, for
+    engines that read grammars.
     """
 
     prompt: Sequence[int]
@@ -80,6 +82,7 @@ class GenerationRequest:
     maximum_tokens: int | None = None
     stop_ids: frozenset[int] = frozenset()
     constraint: TokenConstraint | None = None
+    grammar: str | None = None
     top_logprobs: int | None = None
 
     def __post_init__(self) -> None:
@@ -143,6 +146,10 @@ class Engine(Protocol):
     @property
     def obeys_constraints(self) -> bool:
         """Whether `GenerationRequest.constraint` is heeded."""
+
+    @property
+    def reads_grammars(self) -> bool:
+        """Whether `GenerationRequest.grammar` is heeded."""
 
     @property
     def vocabulary_size(self) -> int:

@@ -30,6 +30,7 @@ class ScriptedEngine:
         context_length: int = 131_072,
     ) -> None:
         self.obeys_constraints = False
+        self.reads_grammars = False
         self.vocabulary_size = vocabulary_size
         self.context_length = context_length
         self.requests: list[GenerationRequest] = []

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from http import HTTPStatus
+from time import time
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -35,8 +36,14 @@ from motet.server.settings import Settings
 from motet.server.store import Store
 
 
-def make_app(model: ServedModel, settings: Settings, keys: KeyRing) -> FastAPI:
-    """The server's ASGI application; closes engine and store when it ends."""
+def make_app(
+    model: ServedModel, settings: Settings, keys: KeyRing, *, shares_store: bool = False
+) -> FastAPI:
+    """The server's ASGI application; closes engine and store when it ends.
+
+    What the store has of unfinished responses was left by a server that is gone, unless this one
+    `shares_store` with others that may still make them: then only what took too long has failed.
+    """
     service = Service(
         model=model,
         settings=settings,
@@ -49,6 +56,10 @@ def make_app(model: ServedModel, settings: Settings, keys: KeyRing) -> FastAPI:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         await prepare(model, _warm_up(model))
+        if not shares_store:
+            await service.store.end_unfinished(time())
+        elif settings.request_seconds:
+            await service.store.end_unfinished(time() - settings.request_seconds)
         yield
         await service.runs.drain(settings.drain_seconds)
         await model.engine.close()

@@ -4,7 +4,9 @@ A prompt is token ids or text (encoded as ordinary text, so `<|start|>` in it is
 and the answer has token ids too if `return_token_ids` asks for them. That makes a server the engine
 of another one. Texts end at `stop`, at the ids of `stop_token_ids` and, unless `ignore_eos`, where
 a harmony turn ends. With `return_tokens_as_token_ids` scores name tokens as `token_id:5`, because
-the texts of tokens are not unique. All these fields are vLLM's.
+the texts of tokens are not unique. `structured_outputs` holds an answer to a format from its first
+token on; a grammar, in llguidance's variant of Lark, may name special tokens by their ids. All
+these fields are vLLM's.
 """
 
 from __future__ import annotations
@@ -30,9 +32,17 @@ from motet.engine import (
     TokenLogprob,
 )
 from motet.harmony import StreamingDecoder, Vocabulary
+from motet.harmony.grammar import (
+    AnswerFormat,
+    GrammarConstraint,
+    GrammarError,
+    answer_grammar,
+    format_text,
+)
 from motet.server.errors import ApiError
 from motet.server.generation import begun, together, within
 from motet.server.http import answer, data_events, events_answer, strict_routes, while_connected
+from motet.server.model import ServedModel
 from motet.server.prompts import sampling
 from motet.server.scores import finite
 from motet.server.service import Service, service_of
@@ -48,6 +58,34 @@ class CompletionStreamOptions(BaseModel):
     """What a stream holds beside the text."""
 
     include_usage: bool | None = None
+
+
+class StructuredOutputs(BaseModel):
+    """What the text must match: one of a schema, a pattern, texts to choose from, a grammar."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    json_schema: dict[str, Any] | None = Field(None, alias="json")
+    regex: str | None = None
+    choice: list[str] | None = None
+    grammar: str | None = None
+
+    @property
+    def source(self) -> str:
+        """The format as llguidance reads it. Raises ApiError and GrammarError."""
+        match self.json_schema, self.regex, self.choice, self.grammar:
+            case dict(schema), None, None, None:
+                return answer_grammar(AnswerFormat.json_schema(schema))
+            case None, str(pattern), None, None:
+                return answer_grammar(AnswerFormat.regex(pattern))
+            case None, None, list(texts), None:
+                return answer_grammar(AnswerFormat.choice(texts))
+            case None, None, None, str(grammar):
+                return grammar
+        raise ApiError(
+            "structured_outputs needs one of json, regex, choice and grammar.",
+            param="structured_outputs",
+        )
 
 
 class CompletionRequest(BaseModel):
@@ -66,6 +104,7 @@ class CompletionRequest(BaseModel):
     logit_bias: dict[str, float] | None = None
     stop: str | list[str] | None = None
     stop_token_ids: Tokens | None = None
+    structured_outputs: StructuredOutputs | None = None
     ignore_eos: bool | None = None
     return_token_ids: bool | None = None
     return_tokens_as_token_ids: bool | None = None
@@ -281,7 +320,25 @@ def _choice(body: CompletionRequest, service: Service, prompt: list[int], number
         stop_ids,
         top_logprobs=body.logprobs,
     )
+    if body.structured_outputs:
+        request = _held(request, body.structured_outputs, model)
     return _Choice(prompt, request, StopCutter(body.stops), StreamingDecoder(model.vocabulary))
+
+
+def _held(
+    request: GenerationRequest, wanted: StructuredOutputs, model: ServedModel
+) -> GenerationRequest:
+    """The request with what the text must match, in the way the engine knows."""
+    param = "structured_outputs"
+    try:
+        if model.engine.obeys_constraints:
+            constraint = GrammarConstraint(wanted.source, model.vocabulary, request.stop_ids)
+            return replace(request, constraint=constraint)
+        if model.engine.reads_grammars:
+            return replace(request, grammar=format_text(wanted.source))
+    except (GrammarError, ValueError) as error:
+        raise ApiError(f"{str(error).rstrip('.')}.", param=param, code="invalid_schema") from error
+    raise ApiError("The servers that run this model hold to no format; leave it out.", param=param)
 
 
 def _sampling(

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from starlette.requests import ClientDisconnect
+
 from motet.engine import EngineBusy, EngineError
 from motet.errors import MotetError
 from motet.harmony import HarmonyError
@@ -36,6 +38,13 @@ class ApiError(MotetError):
         return {"error": error}
 
 
+class ClientGone(ApiError):  # noqa: N818  (it says what is so, and nobody did anything wrong)
+    """Nobody is there any more to be answered; for the log."""
+
+    def __init__(self) -> None:
+        super().__init__("The client has gone.", status=499, kind="client_gone")
+
+
 def not_found(what: str, name: str) -> ApiError:
     """Something that is not there, or belongs to somebody else."""
     return ApiError(f"There is no {what} {name!r}.", status=404, code="not_found")
@@ -57,6 +66,8 @@ def as_api_error(error: BaseException) -> ApiError:
     match error:
         case ApiError():
             return error
+        case ClientDisconnect():
+            return ClientGone()
         case EngineBusy():
             return busy(str(error))
         case TimeoutError():

@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from motet.agent import Turn, TurnOptions
 from motet.harmony import Conversation, HarmonyEvent, Role, render_for_completion
-from motet.harmony.grammar import GrammarError, TurnGrammar, compile_turn
+from motet.harmony.grammar import GrammarError, ToolChoice, TurnGrammar, TurnRules, compile_turn
 from motet.server.errors import ApiError
 from motet.server.metrics import Metrics
 from motet.server.model import ServedModel
@@ -49,11 +49,26 @@ def _prepared(model: ServedModel, ask: Ask, truncate: bool) -> Prepared:
         Turn(model.engine, model.vocabulary, asked, _choice(ask.options, choice), grammar)
         for choice in range(ask.choices)
     ]
-    return Prepared(turns, (*ask.warnings, *(grammar.warnings if grammar else ())))
+    unheld = grammar.warnings if grammar else _unheld(asked, ask.options.rules)
+    return Prepared(turns, (*ask.warnings, *unheld))
+
+
+def _unheld(asked: Conversation, rules: TurnRules) -> tuple[str, ...]:
+    """What an engine that heeds no grammar is not held to, though the request wants it."""
+    wanted = []
+    if rules.answer:
+        wanted.append("the answer's format")
+    if rules.tool_choice != ToolChoice():
+        wanted.append("the choice of tools")
+    if asked.tools - rules.lenient_tools:
+        wanted.append("strict parameters")
+    if not wanted:
+        return ()
+    return (f"the servers that run this model are told, but not held to: {', '.join(wanted)}",)
 
 
 def _grammar(model: ServedModel, asked: Conversation, options: TurnOptions) -> TurnGrammar | None:
-    if not model.engine.obeys_constraints:
+    if not (model.engine.obeys_constraints or model.engine.reads_grammars):
         return None
     try:
         return compile_turn(model.vocabulary, asked, options.rules)

@@ -7,14 +7,15 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from typing import Any, TypeVar
 
 from fastapi import Request
 from fastapi.responses import Response, StreamingResponse
 from fastapi.routing import APIRoute
+from starlette.types import Receive, Scope, Send
 
-from motet.server.errors import ApiError, as_api_error
+from motet.server.errors import ApiError, ClientGone, as_api_error
 from motet.server.logs import logger
 
 T = TypeVar("T")
@@ -70,12 +71,24 @@ def error_answer(error: BaseException) -> Response:
     return answer(api_error.body, status=api_error.status, headers=api_error.headers)
 
 
+class _EventsResponse(StreamingResponse):
+    """A stream that ends with its client.
+
+    Starlette's own way of ending it is a cancel scope that cancels again and again, also what a
+    generator awaits while it closes; then generations would not be closed in order.
+    """
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        with suppress(ClientGone):
+            await while_connected(Request(scope, receive), self.stream_response(send))
+
+
 def events_answer(
     events: AsyncGenerator[bytes, None], headers: Mapping[str, str] | None = None
 ) -> StreamingResponse:
     """A stream of server-sent events that no proxy should hold back."""
     plain = {"cache-control": "no-cache", "x-accel-buffering": "no"}
-    return StreamingResponse(
+    return _EventsResponse(
         _kept_alive(events), headers=plain | _safe(headers), media_type="text/event-stream"
     )
 
@@ -142,13 +155,13 @@ def logged(error: BaseException) -> ApiError:
 
 
 async def while_connected(request: Request, work: Coroutine[Any, Any, T]) -> T:
-    """The result of `work`, which is cancelled at once when the client has gone."""
+    """The result of `work`, which is cancelled when the client has gone. Raises ClientGone."""
     working = asyncio.ensure_future(work)
     leaving = asyncio.ensure_future(_disconnected(request))
     try:
         await asyncio.wait({working, leaving}, return_when=asyncio.FIRST_COMPLETED)
         if not working.done():
-            raise ApiError("The client has gone.", status=499, kind="client_gone")
+            raise ClientGone
         return working.result()
     finally:
         for task in (working, leaving):

@@ -5,6 +5,7 @@ One ASGI layer and no more, because it has to see the connection end when a stre
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -20,6 +21,7 @@ from motet.server.keys import NOBODY, KeyRing
 from motet.server.logs import logger
 from motet.server.metrics import Metrics
 
+BODY_SECONDS = 60.0  # that a client may be silent in the middle of its request
 _PORT = re.compile(r":[0-9]*$")
 _OPEN = ("/health", "/health/live", "/health/ready")
 
@@ -112,6 +114,7 @@ class _Visit:
         self._send = send
         self._maximum = maximum
         self._read = 0
+        self._is_whole = False
         self._keeps_words = keeps_words
 
     def header(self, name: bytes) -> str | None:
@@ -127,9 +130,14 @@ class _Visit:
 
     async def receive(self) -> Message:
         """The next part of the request, unless it is too long together."""
-        message = await self._receive()
+        try:
+            async with asyncio.timeout(None if self._is_whole else BODY_SECONDS):
+                message = await self._receive()
+        except TimeoutError as error:
+            raise _too_slow() from error
         if message["type"] == "http.request":
             body = message.get("body", b"")
+            self._is_whole = not message.get("more_body", False)
             self._read += len(body)
             if self._read > self._maximum:
                 raise self._too_long()
@@ -153,6 +161,14 @@ class _Visit:
             status=413,
             code="request_too_large",
         )
+
+
+def _too_slow() -> ApiError:
+    return ApiError(
+        f"Nothing of the request has come for {BODY_SECONDS:g} seconds; send it whole.",
+        status=408,
+        code="request_timeout",
+    )
 
 
 def _text(data: bytearray) -> str:

@@ -19,6 +19,7 @@ from annotated_types import Ge, Le
 from motet.errors import MotetError
 
 PREFIX = "MOTET_"
+IN_MEMORY = ("sqlite://", "sqlite:///:memory:")
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
@@ -60,6 +61,23 @@ class Settings:
     )
     threads: Annotated[int, Ge(1), Le(256)] | None = field(
         default=None, metadata=about("Processor threads for the model.", "the processors there are")
+    )
+    key_value_limit: Annotated[int, Ge(2**20)] | None = field(
+        default=None,
+        metadata=about(
+            "Bytes for the keys and values of all requests and of the prefix cache.",
+            "half of the memory beside the weights",
+        ),
+    )
+    maximum_waiting: Annotated[int, Ge(1)] = field(
+        default=256,
+        metadata=about(
+            "Requests that may wait for their turn; any further one is answered with 429."
+        ),
+    )
+    speculation: bool = field(
+        default=False,
+        metadata=about("Let the engine try guessed tokens where that saves time."),
     )
     host: str = field(
         default="127.0.0.1", metadata=about("Address to listen on; 0.0.0.0 is every one.")

@@ -16,11 +16,14 @@ from typing import Any, TypeVar
 
 from sqlalchemy import (
     JSON,
+    Boolean,
     Column,
+    ColumnElement,
     Connection,
     Float,
     Integer,
     MetaData,
+    Select,
     String,
     Table,
     create_engine,
@@ -35,11 +38,15 @@ from sqlalchemy.pool import StaticPool
 from motet.harmony import Message
 from motet.server.errors import not_found
 from motet.server.memory import Said
-from motet.server.settings import SettingsError
+from motet.server.settings import IN_MEMORY, SettingsError
 
 T = TypeVar("T")
 Item = dict[str, Any]
 
+_LOST = {
+    "code": "server_error",
+    "message": "The server ended before this response was finished; ask again.",
+}
 _METADATA = MetaData()
 _RESPONSES = Table(
     "responses",
@@ -48,6 +55,7 @@ _RESPONSES = Table(
     Column("owner", String(200), index=True),
     Column("created", Float, index=True),
     Column("previous", String(80)),
+    Column("finished", Boolean, index=True),
     Column("body", JSON),
     Column("input", JSON),
     Column("said", JSON),
@@ -102,9 +110,8 @@ class Store:
 
     def __init__(self, url: str, hours: float) -> None:
         """Open the database and make its tables. Raises SettingsError."""
-        in_memory = url in ("sqlite://", "sqlite:///:memory:")
         options: dict[str, Any] = {}
-        if in_memory:
+        if url in IN_MEMORY:
             options = {"poolclass": StaticPool, "connect_args": {"check_same_thread": False}}
         try:
             self._engine = create_engine(url, **options)
@@ -120,35 +127,43 @@ class Store:
         await asyncio.to_thread(self._thread.shutdown)
         self._engine.dispose()
 
+    async def begin(self, owner: str, response: StoredResponse) -> None:
+        """Keep a response that is yet to be made, so that it is known whatever happens to us."""
+        await self._do(lambda connection: self._put(connection, owner, response, finished=False))
+
     async def keep(self, owner: str, response: StoredResponse) -> None:
         """Keep a response that is over."""
-        body = response.body
-        row = {
-            "id": body["id"],
-            "owner": owner,
-            "created": time(),
-            "previous": body["previous_response_id"],
-            "body": body,
-            "input": response.input,
-            "said": _said_json(response.said),
-        }
-
-        items = [
+        outputs = [
             {
                 "id": item["id"],
                 "owner": owner,
-                "response": body["id"],
-                "created": row["created"],
+                "response": response.body["id"],
+                "created": time(),
                 "body": item,
             }
-            for item in body["output"]
+            for item in response.body["output"]
         ]
 
         def work(connection: Connection) -> None:
-            self._forget_old(connection)
-            connection.execute(insert(_RESPONSES).values(row))
-            if items:
-                connection.execute(insert(_OUTPUTS), items)
+            self._put(connection, owner, response, finished=True)
+            if outputs:
+                connection.execute(insert(_OUTPUTS), outputs)
+
+        await self._do(work)
+
+    async def end_unfinished(self, begun_before: float) -> None:
+        """Let responses begun before that time have failed: whoever was making them is gone."""
+        lost = _RESPONSES.c.finished.is_(False) & (_RESPONSES.c.created < begun_before)
+
+        def work(connection: Connection) -> None:
+            query = select(_RESPONSES.c.id, _RESPONSES.c.body).where(lost)
+            for response_id, body in connection.execute(query).all():
+                body |= {"status": "failed", "error": _LOST}
+                connection.execute(
+                    update(_RESPONSES)
+                    .where(_RESPONSES.c.id == response_id)
+                    .values(body=body, finished=True)
+                )
 
         await self._do(work)
 
@@ -174,15 +189,8 @@ class Store:
         """An item that a response has made."""
 
         def work(connection: Connection) -> Item:
-            table = _OUTPUTS.c
-            row = connection.execute(
-                select(table.body).where(
-                    table.id == item_id, table.owner == owner, table.created > self._oldest
-                )
-            ).first()
-            if row is None:
-                raise not_found("item", item_id)
-            item: Item = row[0]
+            query = select(_OUTPUTS.c.body).where(self._is_theirs(_OUTPUTS, owner, item_id))
+            item: Item = _found(connection, query, "item", item_id)[0]
             return item
 
         return await self._do(work)
@@ -206,7 +214,6 @@ class Store:
         }  # fmt: skip
 
         def work(connection: Connection) -> dict[str, Any]:
-            self._forget_old(connection)
             connection.execute(insert(_CONVERSATIONS).values(row))
             return self._conversation(connection, owner, conversation_id)
 
@@ -293,42 +300,64 @@ class Store:
 
         return await asyncio.get_running_loop().run_in_executor(self._thread, inside)
 
+    def _put(
+        self, connection: Connection, owner: str, response: StoredResponse, *, finished: bool
+    ) -> None:
+        """Write a response in the place of what was known of it."""
+        body = response.body
+        row = {
+            "id": body["id"],
+            "owner": owner,
+            "created": time(),
+            "previous": body["previous_response_id"],
+            "finished": finished,
+            "body": body,
+            "input": response.input,
+            "said": _said_json(response.said),
+        }
+        for table in (_RESPONSES, _OUTPUTS):
+            connection.execute(delete(table).where(table.c.created <= self._oldest))
+        connection.execute(delete(_RESPONSES).where(_RESPONSES.c.id == body["id"]))
+        connection.execute(insert(_RESPONSES).values(row))
+
     def _response(self, connection: Connection, owner: str, response_id: str) -> StoredResponse:
         table = _RESPONSES.c
-        row = connection.execute(
-            select(table.body, table.input, table.said).where(
-                table.id == response_id, table.owner == owner, table.created > self._oldest
-            )
-        ).first()
-        if row is None:
-            raise not_found("response", response_id)
-        return StoredResponse(row[0], row[1], _said(row[2]))
+        query = select(table.body, table.input, table.said)
+        where = self._is_theirs(_RESPONSES, owner, response_id)
+        body, given, said = _found(connection, query.where(where), "response", response_id)
+        return StoredResponse(body, given, _said(said))
 
     def _conversation(
         self, connection: Connection, owner: str, conversation_id: str
     ) -> dict[str, Any]:
         table = _CONVERSATIONS.c
-        row = connection.execute(
-            select(table.created, table.metadata).where(
-                table.id == conversation_id, table.owner == owner
-            )
-        ).first()
-        if row is None:
-            raise not_found("conversation", conversation_id)
+        query = select(table.created, table.metadata).where(
+            table.id == conversation_id, table.owner == owner
+        )
+        created, metadata = _found(connection, query, "conversation", conversation_id)
         return {
             "id": conversation_id,
             "object": "conversation",
-            "created_at": int(row[0]),
-            "metadata": row[1],
+            "created_at": int(created),
+            "metadata": metadata,
         }
+
+    def _is_theirs(self, table: Table, owner: str, name: str) -> ColumnElement[bool]:
+        """What picks something by its id, if it belongs to the owner and is not too old."""
+        columns = table.c
+        return (columns.id == name) & (columns.owner == owner) & (columns.created > self._oldest)
 
     @property
     def _oldest(self) -> float:
         return time() - self._hours * 3600 if self._hours else 0.0
 
-    def _forget_old(self, connection: Connection) -> None:
-        for table in (_RESPONSES, _OUTPUTS):
-            connection.execute(delete(table).where(table.c.created <= self._oldest))
+
+def _found(connection: Connection, query: Select[Any], what: str, name: str) -> Sequence[Any]:
+    """The row that a query finds; none is an ApiError."""
+    row = connection.execute(query).first()
+    if row is None:
+        raise not_found(what, name)
+    return row
 
 
 def _said_json(said: Sequence[Said]) -> list[dict[str, Any]]:

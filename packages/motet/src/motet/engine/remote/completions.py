@@ -55,6 +55,8 @@ class CompletionsDialect:
             body["seed"] = sampling.seed
         if request.top_logprobs is not None:
             body |= {"logprobs": request.top_logprobs, "return_tokens_as_token_ids": True}
+        if request.grammar is not None:
+            body["structured_outputs"] = {"grammar": request.grammar}
         return body
 
     def reader(self, request: GenerationRequest, /) -> Reader:

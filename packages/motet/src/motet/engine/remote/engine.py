@@ -5,8 +5,8 @@ one cannot begin it, the next is asked, and after all of them there is a pause a
 Once the first token is there nothing is tried again.
 
 The servers are held to what an engine promises whatever they do: an answer ends at the first stop
-id and after `maximum_tokens`, and holds only ids of the vocabulary. Constraints are not passed on:
-none of these servers takes one that is a function of tokens.
+id and after `maximum_tokens`, and holds only ids of the vocabulary. Constraints are functions of
+tokens, which no server takes; their grammars are passed on if all servers hold to them.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ from motet.engine.errors import EngineError
 from motet.engine.remote.backend import Backend
 from motet.engine.remote.routing import Router
 from motet.engine.remote.server import Retries, ServerInfo, TimeLimits, Unavailable
-from motet.engine.remote.survey import describe_server, dialect_for, examine
+from motet.engine.remote.survey import describe_server, dialect_for, examine, reads_grammars
 from motet.engine.request import FinishReason, GeneratedTokens, GenerationRequest
 from motet.harmony import Vocabulary
 
@@ -48,6 +48,9 @@ class RemoteEngine:
         headers = bearer(key)
         for server in servers:
             examine(server, vocabulary, headers, limits)
+        self.reads_grammars = all(
+            reads_grammars(server, vocabulary, headers, limits) for server in servers
+        )
         self._backends = [
             Backend(server, dialect_for(server, vocabulary), limits, headers) for server in servers
         ]

@@ -52,7 +52,7 @@ class LlamaCppDialect:
             "top_p": sampling.top_p,
             "min_p": sampling.min_p,
             "repeat_penalty": sampling.repetition_penalty,
-            "repeat_last_n": -1,
+            "repeat_last_n": len(request.prompt) + maximum_tokens,  # all there will be
             "presence_penalty": 0.0,
             "frequency_penalty": 0.0,
         }
@@ -63,6 +63,8 @@ class LlamaCppDialect:
             body["seed"] = sampling.seed
         if request.top_logprobs is not None:
             body["n_probs"] = max(1, request.top_logprobs)
+        if request.grammar is not None:
+            body["grammar"] = request.grammar
         return body
 
     def reader(self, request: GenerationRequest, /) -> Reader:

@@ -47,6 +47,8 @@ class SglangDialect:
         }
         if sampling.seed is not None:
             parameters["sampling_seed"] = sampling.seed
+        if request.grammar is not None:
+            parameters["ebnf"] = request.grammar
         body = {"input_ids": list(request.prompt), "sampling_params": parameters, "stream": True}
         if request.top_logprobs is not None:
             body |= {"return_logprob": True, "top_logprobs_num": request.top_logprobs}

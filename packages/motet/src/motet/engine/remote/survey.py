@@ -3,7 +3,9 @@
 `/v1/models`, which all four kinds have, names the kind and the model. What it lacks is asked of the
 routes of the kind: `/props` of llama.cpp, `/get_server_info` of SGLang. Then two questions are put
 that cannot be answered wrongly by accident: whether a text has the ids that this vocabulary gives
-it, and whether a generation of one token comes back as a token id.
+it, and whether a generation of one token comes back as a token id. A third says whether a grammar
+binds the answer from its first token on, special tokens included: two tokens that no model would
+write come back only from a server that was made to write them.
 """
 
 from collections.abc import Mapping
@@ -21,6 +23,7 @@ from motet.engine.remote.server import ServerInfo, ServerKind, TimeLimits
 from motet.engine.remote.sglang import SglangDialect
 from motet.engine.request import GenerationRequest, SamplingParameters
 from motet.harmony import Vocabulary
+from motet.harmony.grammar import sequence_text
 
 _OWNERS = {
     "vllm": ServerKind.VLLM,
@@ -74,6 +77,21 @@ def examine(
         _generate_one(client, info, vocabulary)
 
 
+def reads_grammars(
+    info: ServerInfo,
+    vocabulary: Vocabulary,
+    headers: Mapping[str, str] | None = None,
+    limits: TimeLimits | None = None,
+) -> bool:
+    """Whether the server holds an answer to a grammar of llguidance's, token by token."""
+    wanted = [vocabulary.constrain, vocabulary.constrain]
+    with _client(headers, limits) as client:
+        try:
+            return _generated(client, info, vocabulary, 2, sequence_text(wanted)) == wanted
+        except EngineError:
+            return False  # it refuses grammars, or those of this kind
+
+
 def _described(
     client: httpx.Client, url: str, kind: ServerKind, card: dict[str, Any]
 ) -> ServerInfo:
@@ -113,27 +131,39 @@ def _compare_tokens(client: httpx.Client, info: ServerInfo, vocabulary: Vocabula
 
 
 def _generate_one(client: httpx.Client, info: ServerInfo, vocabulary: Vocabulary) -> None:
-    dialect = dialect_for(info, vocabulary)
-    prompt = [vocabulary.start, *vocabulary.encode("assistant")]
-    request = GenerationRequest(prompt, SamplingParameters(temperature=0), 1)
     try:
-        response = client.post(info.url + dialect.path, json=dialect.body(request, 1))
-    except httpx.HTTPError as error:
-        raise _unreachable(info.url, error) from error
-    try:
-        if response.status_code != httpx.codes.OK:
-            raise refusal(response)
-        reader = dialect.reader(request)
-        pieces = [reader.read(event) for event in whole_events(response.content)]
-        if not any(piece and piece.tokens for piece in pieces):
+        if not _generated(client, info, vocabulary, 1):
             raise EngineError("it gives no token ids")
+    except _Unreachable:
+        raise
     except EngineError as error:
         raise EngineError(f"{info.url} ({info.kind}) cannot be used: {error}") from error
+
+
+def _generated(
+    client: httpx.Client,
+    info: ServerInfo,
+    vocabulary: Vocabulary,
+    count: int,
+    grammar: str | None = None,
+) -> list[int]:
+    """So many likeliest tokens behind a short prompt. Raises EngineError."""
+    dialect = dialect_for(info, vocabulary)
+    prompt = [vocabulary.start, *vocabulary.encode("assistant")]
+    greedy = SamplingParameters(temperature=0)
+    request = GenerationRequest(prompt, greedy, count, grammar=grammar)
+    try:
+        response = client.post(info.url + dialect.path, json=dialect.body(request, count))
+    except httpx.HTTPError as error:
+        raise _unreachable(info.url, error) from error
+    if response.status_code != httpx.codes.OK:
+        raise refusal(response)
+    reader = dialect.reader(request)
+    try:
+        pieces = [reader.read(event) for event in whole_events(response.content)]
     except (LookupError, TypeError, ValueError, AttributeError) as error:
-        raise EngineError(
-            f"{info.url} ({info.kind}) cannot be used: it answers unlike its documentation"
-            f" ({error!r})"
-        ) from error
+        raise EngineError(f"it answers unlike its documentation ({error!r})") from error
+    return [token for piece in pieces if piece for token in piece.tokens]
 
 
 def _client(headers: Mapping[str, str] | None, limits: TimeLimits | None) -> httpx.Client:
@@ -155,9 +185,13 @@ def _asked(client: httpx.Client, url: str) -> Any:
         raise EngineError(f"{url} answers with something that is no JSON") from error
 
 
-def _unreachable(url: str, error: Exception) -> EngineError:
+class _Unreachable(EngineError):  # noqa: N818  (it says what is so)
+    """Nobody answers at the address."""
+
+
+def _unreachable(url: str, error: Exception) -> _Unreachable:
     what = str(error) or type(error).__name__
-    return EngineError(f"{url} cannot be reached: {what}; is the server running?")
+    return _Unreachable(f"{url} cannot be reached: {what}; is the server running?")
 
 
 def _other_vocabulary(info: ServerInfo, theirs: str, ours: str) -> EngineError:

@@ -10,9 +10,11 @@ A turn is header, text, header, text, until an answer or a call ends it. `compil
 
 Only what must be is bound: chain of thought and plain answers stay free text. Where one way on is
 left it is taken without asking the model. What has to end soon is ended well (`closing.py`,
-`loops.py`), and that is recorded.
+`loops.py`), and that is recorded. For engines elsewhere a turn is a text (`lark.py`).
 """
 
+from motet.harmony.grammar.formats import answer_grammar
+from motet.harmony.grammar.lark import GrammarConstraint, format_text, sequence_text
 from motet.harmony.grammar.rules import (
     AnswerFormat,
     GrammarError,
@@ -24,12 +26,16 @@ from motet.harmony.grammar.turn import ThinkingEnd, TurnConstraint, TurnGrammar,
 
 __all__ = [
     "AnswerFormat",
+    "GrammarConstraint",
     "GrammarError",
     "ThinkingEnd",
     "ToolChoice",
     "TurnConstraint",
     "TurnGrammar",
     "TurnRules",
+    "answer_grammar",
     "answer_room",
     "compile_turn",
+    "format_text",
+    "sequence_text",
 ]

@@ -31,11 +31,13 @@ _LONGEST_SHORTEST = 50_000  # bytes
 class CompiledFormat:
     """A format ready for use: copies of `prototype` match texts from their beginning.
 
-    `bytewise` is the same for single bytes, to look for an end with; `shortest` is a short text of
-    the format, empty if none was found; `warnings` say what is not enforced.
+    `grammar` is its source, as llguidance reads it; `bytewise` is the same for single bytes, to
+    look for an end with; `shortest` is a short text of the format, empty if none was found;
+    `warnings` say what is not enforced.
     """
 
     vocabulary: Vocabulary
+    grammar: str
     prototype: LLMatcher
     bytewise: LLMatcher
     shortest: bytes
@@ -48,7 +50,7 @@ class CompiledFormat:
 
 def compile_answer(answer: AnswerFormat, vocabulary: Vocabulary) -> CompiledFormat:
     """The answer's format. Raises GrammarError."""
-    return _compiled(_answer_grammar(answer), vocabulary)
+    return _compiled(answer_grammar(answer), vocabulary)
 
 
 def compile_parameters(
@@ -67,7 +69,8 @@ def tokens_of(data: bytes, vocabulary: Vocabulary) -> list[int]:
     return [_byte_tokens(vocabulary)[byte] for byte in broken] + vocabulary.encode(text.decode())
 
 
-def _answer_grammar(answer: AnswerFormat) -> str:
+def answer_grammar(answer: AnswerFormat) -> str:
+    """A format as llguidance reads it. Raises GrammarError."""
     match answer.kind, answer.definition:
         case FormatKind.JSON_SCHEMA, Mapping() as schema:
             return _schema_grammar(dict(schema), "the response format", lenient=False)
@@ -148,11 +151,11 @@ def _compiled(grammar: str, vocabulary: Vocabulary) -> CompiledFormat:
     shortest = shortest_text(bytewise, _LONGEST_SHORTEST)
     if shortest is None and _is_dead(bytewise.deep_copy()):
         raise GrammarError("the format cannot be used: it leaves nothing that could be written")
-    matcher = LLMatcher(_tokenizer(vocabulary), grammar, log_level=0, limits=LIMITS)
+    matcher = LLMatcher(tokenizer(vocabulary), grammar, log_level=0, limits=LIMITS)
     if matcher.is_error():
         raise GrammarError(f"the format cannot be used: {' '.join(matcher.get_error().split())}")
     warnings = tuple(" ".join(each.split()) for each in matcher.get_grammar_warnings())
-    return CompiledFormat(vocabulary, matcher, bytewise, shortest or b"", warnings)
+    return CompiledFormat(vocabulary, grammar, matcher, bytewise, shortest or b"", warnings)
 
 
 def _is_dead(matcher: LLMatcher) -> bool:
@@ -184,7 +187,7 @@ class _Wrapped:
 
 
 @lru_cache(maxsize=4)
-def _tokenizer(vocabulary: Vocabulary) -> LLTokenizer:
+def tokenizer(vocabulary: Vocabulary) -> LLTokenizer:
     """The vocabulary as llguidance keeps it; takes a second to make for the whole of it."""
     return LLTokenizer(TokenizerWrapper(_Wrapped(vocabulary)), n_vocab=vocabulary.size)
 

@@ -55,7 +55,7 @@ def header_tree(kinds: Iterable[Kind], vocabulary: Vocabulary, *, is_first: bool
     """All headers of these kinds; the first of a turn goes on from a prompt's `assistant`."""
     root = HeaderNode()
     for kind in kinds:
-        for tokens in _spellings(kind, vocabulary):
+        for tokens in spellings(kind, vocabulary):
             node = root
             for token in (*([] if is_first else opening(vocabulary)), *tokens):
                 node = node.children.setdefault(token, HeaderNode())
@@ -73,7 +73,7 @@ def depth(node: HeaderNode) -> int:
     return max((1 + depth(child) for child in node.children.values()), default=0)
 
 
-def _spellings(kind: Kind, vocabulary: Vocabulary) -> list[list[int]]:
+def spellings(kind: Kind, vocabulary: Vocabulary) -> list[list[int]]:
     """The ways to write a header, from behind the role to `<|message|>`."""
     channel, message = [vocabulary.channel], [vocabulary.message]
     encode = vocabulary.encode

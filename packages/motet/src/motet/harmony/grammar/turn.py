@@ -36,6 +36,7 @@ from motet.harmony.grammar.headers import (
     depth,
     header_tree,
 )
+from motet.harmony.grammar.lark import turn_text
 from motet.harmony.grammar.loops import LoopDetector
 from motet.harmony.grammar.parts import FormattedText, FreeText, HeaderPart, Part
 from motet.harmony.grammar.rules import GrammarError, TurnRules, answer_room
@@ -123,6 +124,13 @@ class TurnGrammar:
     def constraint(self, maximum_tokens: int | None = None) -> TurnConstraint:
         """The constraint of one generation of at most so many tokens."""
         return TurnConstraint(self, maximum_tokens)
+
+    def text(self, *, thinks: bool = True) -> str:
+        """The same as a text, from behind `<|start|>assistant` on, for engines that read texts.
+
+        Without `thinks` it goes straight to the end. Limits are not in it.
+        """
+        return turn_text(self, self.open_kinds if thinks else ())
 
     def tree(self, open_kinds: frozenset[Kind], *, is_first: bool) -> HeaderNode:
         """The headers that may come, with those messages after which the turn goes on."""

@@ -25,7 +25,7 @@ from motet.server.responses.requests import (
     read_input,
     read_response,
 )
-from motet.server.responses.running import Making, not_in_background
+from motet.server.responses.running import UNFINISHED, Making, not_in_background
 from motet.server.service import Service, owner_of, service_of
 from motet.server.store import SaidItem, StoredResponse
 
@@ -48,8 +48,7 @@ class _Given:
 async def _given(service: Service, owner: str, request: InputRequest) -> _Given:
     history: list[Said] = []
     if request.previous_response_id:
-        _refuse_unfinished(service, owner, request.previous_response_id)
-        history = await service.store.history(owner, request.previous_response_id)
+        history = await _history(service, owner, request.previous_response_id)
     elif request.conversation_id:
         kept = await service.store.items(owner, request.conversation_id)
         history = [said for item in kept for said in item.said]
@@ -69,12 +68,13 @@ async def _referred(service: Service, owner: str, items: Sequence[Item]) -> list
     ]
 
 
-def _refuse_unfinished(service: Service, owner: str, response_id: str) -> None:
-    run = service.runs.get(owner, response_id)
-    if run and not run.is_over:
+async def _history(service: Service, owner: str, response_id: str) -> list[Said]:
+    stored = await service.store.response(owner, response_id)
+    if stored.body["status"] in UNFINISHED:
         raise ApiError(
             f"The response {response_id!r} is not finished yet.", param="previous_response_id"
         )
+    return await service.store.history(owner, response_id)
 
 
 @router.post("/v1/responses")
@@ -95,6 +95,8 @@ async def create_response(body: ResponseRequest, request: Request) -> Response:
     making = Making(turn, stream, keep)
     harmony = play(turn, service.metrics, seconds=service.settings.request_seconds)
     if body.background:
+        begun_with = StoredResponse(opening, given.items, given.said)
+        await service.store.begin(owner, begun_with)
         run = service.runs.start(owner, making, harmony)
         events = run.follow()
         return events_answer(named_events(events)) if body.stream else answer(run.response)
@@ -177,7 +179,7 @@ async def get_response(
                 param="stream",
             )
         return events_answer(named_events(run.follow(starting_after)))
-    if run and not run.is_over:
+    if run:
         return answer(run.response)
     return answer((await service.store.response(owner, response_id)).body)
 
@@ -204,6 +206,12 @@ async def cancel_response(response_id: str, request: Request) -> Response:
     stored = await service.store.response(owner, response_id)
     if not stored.body["background"]:
         raise not_in_background(response_id)
+    if stored.body["status"] in UNFINISHED:
+        raise ApiError(
+            f"The response {response_id!r} is made by another server; cancel it there.",
+            status=409,
+            code="conflict",
+        )
     return answer(stored.body)
 
 

@@ -19,7 +19,8 @@ from motet.server.errors import ApiError
 from motet.server.http import logged
 from motet.server.responses.events import Event, ResponseStream
 
-_KEPT_RUNS = 256
+UNFINISHED = ("queued", "in_progress")
+_KEPT_EVENTS = 50_000  # of all that have ended; a token or two make one of half a kilobyte
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,7 @@ class Run:
         self._making = making
         self._events: list[Event] = []
         self._grown = asyncio.Event()
+        self._ending = asyncio.Lock()  # may be cancelled by several at once
         self.is_over = False
         self._task = asyncio.create_task(self._work(harmony))
 
@@ -66,6 +68,11 @@ class Run:
     def response(self) -> dict[str, Any]:
         """What the response is now."""
         return self._making.stream.response
+
+    @property
+    def size(self) -> int:
+        """How many events it keeps."""
+        return len(self._events)
 
     async def follow(self, after: int | None = None) -> AsyncGenerator[Event, None]:
         """The events behind the one with the number `after`, to the end."""
@@ -79,14 +86,19 @@ class Run:
             await self._grown.wait()
 
     async def cancel(self) -> None:
-        """End it now, and wait until it has ended."""
-        self._task.cancel()
-        await asyncio.wait({self._task})
-        if not self.is_over:
+        """End it now, unless it is being stored already, and wait until it has ended."""
+        async with self._ending:
+            if self.response["status"] in UNFINISHED:
+                self._task.cancel()
+            await asyncio.wait({self._task})
+            if self.is_over:
+                return
             for event in self._making.stream.cancel(self._making.turn):
                 self._add(event)
-            await self._making.keep()
-            self._end()
+            try:
+                await self._making.keep()
+            finally:
+                self._end()
 
     async def wait(self, seconds: float) -> None:
         """Wait for its end, so long at the most."""
@@ -119,9 +131,7 @@ class Runs:
 
     def start(self, owner: str, making: Making, harmony: AsyncGenerator[HarmonyEvent, None]) -> Run:
         """Begin to make a response in the background."""
-        finished = [name for name, run in self._runs.items() if run.is_over]
-        for name in finished[: max(0, len(finished) - _KEPT_RUNS)]:
-            del self._runs[name]
+        self._forget_oldest()
         run = Run(owner, making, harmony)
         self._runs[run.response["id"]] = run
         return run
@@ -135,11 +145,23 @@ class Runs:
         """Let a run's events go."""
         self._runs.pop(response_id, None)
 
+    def _forget_oldest(self) -> None:
+        finished = [(name, run.size) for name, run in self._runs.items() if run.is_over]
+        excess = sum(size for _, size in finished) - _KEPT_EVENTS
+        for name, size in finished:
+            if excess <= 0:
+                return
+            del self._runs[name]
+            excess -= size
+
     async def drain(self, seconds: float) -> None:
         """Give the runs so long to end, then cancel them."""
         running = [run for run in self._runs.values() if not run.is_over]
         await asyncio.gather(*(run.wait(seconds) for run in running))
-        await asyncio.gather(*(run.cancel() for run in running if not run.is_over))
+        cancelled = (run.cancel() for run in running if not run.is_over)
+        for failed in await asyncio.gather(*cancelled, return_exceptions=True):
+            if isinstance(failed, Exception):
+                logged(failed)
 
 
 def not_in_background(response_id: str) -> ApiError:

@@ -1,13 +1,12 @@
-"""What the native engine gains by not reading the same beginning twice, and by guessing tokens.
+"""What the native engine gains by guessing tokens.
 
-    python benchmarks/serving.py [--large]
+    python benchmarks/speculation.py [--large]
 
-Three tables. How much sooner a first token comes when the prompt's beginning is known: the median
-of the rounds' ratios on the embedded model. What a step takes with more rows, which decides what a
-guessed token costs: the shortest of several steps on one thread, of the embedded model or
-(`--large`, 4 GB of memory) of random weights in the shape of gpt-oss-20b with 4 layers and a sixth
-of the vocabulary. And the processor time of answers without speculation over that with it, on one
-thread, so that other work on the machine does not count; the answers must be the same.
+Two tables. What a step takes with more rows, which decides what a guessed token costs: the shortest
+of several steps on one thread, of the embedded model or (`--large`, 4 GB of memory) of random
+weights in the shape of gpt-oss-20b with 4 layers and a sixth of the vocabulary. And the processor
+time of answers without speculation over that with it, on one thread, so that other work on the
+machine does not count; the answers must be the same.
 """
 
 import argparse
@@ -15,7 +14,6 @@ import asyncio
 import random
 import statistics
 import time
-from contextlib import aclosing
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,7 +23,7 @@ from motet.checkpoint import Checkpoint, open_checkpoint
 from motet.checkpoint.random import random_tensors
 from motet.engine import GenerationRequest, NativeEngine, SamplingParameters
 from motet.engine.native import native_model
-from motet.harmony import Conversation, Message, ReasoningEffort, render_for_completion
+from motet.harmony import Conversation, ReasoningEffort, render_for_completion
 from motet.nano import embedded_nano_path
 from motet.training.conversations import make_situation
 from motet.training.exercise import Split
@@ -50,14 +48,6 @@ def prompts(task: str, count: int) -> list[list[int]]:
     return [render_for_completion(Conversation(each.messages), VOCABULARY) for each in situations]
 
 
-async def first_token(engine: NativeEngine, prompt: list[int]) -> tuple[float, int]:
-    """Seconds until the first token has come, and how much of the prompt was known."""
-    started = time.perf_counter()
-    async with aclosing(engine.generate(GenerationRequest(prompt, GREEDY, 1))) as stream:
-        piece = await anext(stream)
-    return time.perf_counter() - started, piece.cached
-
-
 async def answers(engine: NativeEngine, asked: list[list[int]], at_once: int) -> list[list[int]]:
     """The answers to all questions, so many at a time."""
     places = asyncio.Semaphore(at_once)
@@ -68,23 +58,6 @@ async def answers(engine: NativeEngine, asked: list[list[int]], at_once: int) ->
             return [token async for piece in engine.generate(request) for token in piece.tokens]
 
     return list(await asyncio.gather(*map(answer, asked)))
-
-
-async def measure_cache(engine: NativeEngine, length: int) -> None:
-    """A question behind an opening of so many tokens, known and unknown."""
-    opening: list[int] = []
-    while len(opening) < length:
-        opening += prompts("lookup", 1)[0]
-    question = render_for_completion(Conversation((Message.user("Sort 3, 1, 2."),)), VOCABULARY)
-    prompt = opening[:length] + question
-    ratios = []
-    known = 0
-    for _ in range(ROUNDS):
-        engine.clear_cache()
-        cold, _ = await first_token(engine, prompt)
-        warm, known = await first_token(engine, prompt)
-        ratios.append(cold / warm)
-    print(f"| {length + len(question)} | {known} | {statistics.median(ratios):.1f}× |")
 
 
 def measure_rows(checkpoint: Checkpoint) -> None:
@@ -146,13 +119,8 @@ async def measure_guesses(task: str, at_once: int) -> None:
 
 
 async def main(large: bool) -> None:
-    """Print three tables."""
-    print("| prompt | of it known | first token sooner |\n|--:|--:|--:|")
-    engine = NativeEngine(CHECKPOINT)
-    for length in (128, 512, 2048):
-        await measure_cache(engine, length)
-    await engine.close()
-    print("\n| rows in a step | ms | beside one |\n|--:|--:|--:|")
+    """Print two tables."""
+    print("| rows in a step | ms | beside one |\n|--:|--:|--:|")
     measure_rows(large_checkpoint() if large else CHECKPOINT)
     print("\n| answers | at once | guesses right | of all tokens | less processor time |")
     print("|---|--:|--:|--:|--:|")
