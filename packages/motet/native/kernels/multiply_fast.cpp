@@ -44,41 +44,38 @@ inline Tile tile_at(const Matrix& matrix, size_t row, size_t end) {
     return {matrix, first, row - first, left < lanes ? left : lanes, 1};
 }
 
-// The scales of a tile, block by block, out of rows in which they lie side by side: 16 bytes of
-// every row at once, the last 16 again if they do not come out even.
+// The scales of `count` blocks of a tile, at most 16 bytes of every row, one block after the other.
 template <class Blocks>
-inline void convert_scales(const uint8_t* from, size_t pitch, size_t blocks, float* out) {
-    constexpr size_t kBytes = Blocks::kScaleBytes, kInWord = 4 / kBytes, kAtOnce = 4 * kInWord;
-    for (size_t block = 0; block < blocks; block += kAtOnce) {
-        const size_t first = block + kAtOnce <= blocks ? block : blocks - kAtOnce;
-        FourQuads words;
-        load_transposed(from + first * kBytes, pitch, words);
-        for (size_t i = 0; i < kAtOnce; ++i)
-            store(out + (first + i) * kLanes, Blocks::scales(words[i / kInWord], i % kInWord));
-    }
-}
-
-template <class Blocks>
-inline void read_scales(const Tile& tile, float* out) {
-    constexpr size_t kBytes = Blocks::kScaleBytes, kAtOnce = 16 / kBytes;
+MOTET_INLINE void convert_scales(const Tile& tile, size_t first, size_t count, float* out) {
+    constexpr size_t kBytes = Blocks::kScaleBytes, kInWord = 4 / kBytes;
     const size_t stride = tile.matrix.scale_stride, pitch = tile.scale_pitch();
-    size_t left = tile.matrix.blocks();
-    const uint8_t* from = tile.scales();
-    if (stride == kBytes && left >= kAtOnce) return convert_scales<Blocks>(from, pitch, left, out);
-    for (; left > 0;) {
-        const size_t blocks = left < kAtOnce ? left : kAtOnce;
-        uint8_t together[kLanes][16];
+    const uint8_t* from = tile.scales() + first * stride;
+    FourQuads words;
+    if (stride == kBytes && count * kBytes == 16) {
+        load_transposed(from, pitch, words);
+    } else {
+        uint8_t together[kLanes][16] = {};
         for (int lane = 0; lane < kLanes; ++lane)
-            for (size_t block = 0; block < blocks; ++block)
+#pragma GCC unroll 16
+            for (size_t block = 0; block < count; ++block)
                 __builtin_memcpy(&together[lane][block * kBytes],
                                  from + lane * pitch + block * stride, kBytes);
-        FourQuads words;
         load_transposed(together[0], 16, words);
-        for (size_t i = 0; i < blocks; ++i)
-            store(out + i * kLanes, Blocks::scales(words[i * kBytes / 4], i % (4 / kBytes)));
-        from += blocks * stride;
-        out += blocks * kLanes;
-        left -= blocks;
+    }
+#pragma GCC unroll 16
+    for (size_t i = 0; i < count; ++i)
+        store(out + (first + i) * kLanes, Blocks::scales(words[i / kInWord], i % kInWord));
+}
+
+// The scales of a tile; the last ones are read again if they do not come out even.
+template <class Blocks>
+inline void read_scales(const Tile& tile, float* out) {
+    constexpr size_t kAtOnce = 16 / Blocks::kScaleBytes;
+    const size_t blocks = tile.matrix.blocks();
+    if (blocks < kAtOnce) return convert_scales<Blocks>(tile, 0, blocks, out);
+    for (size_t block = 0; block < blocks; block += kAtOnce) {
+        const size_t last = blocks - kAtOnce;
+        convert_scales<Blocks>(tile, block < last ? block : last, kAtOnce, out);
     }
 }
 
