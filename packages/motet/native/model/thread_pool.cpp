@@ -34,7 +34,7 @@ void wait_while(const std::atomic<Value>& value, Value old) {
 
 }  // namespace
 
-ThreadPool::ThreadPool(size_t threads) {
+ThreadPool::ThreadPool(size_t threads) : shares_(threads) {
     workers_.reserve(threads);
     try {
         for (size_t worker = 1; worker < threads; ++worker)
@@ -57,8 +57,10 @@ void ThreadPool::run(size_t count, size_t work, const Item& item) {
         return;
     }
     item_ = &item;
-    count_ = count;
-    next_ = 0;
+    for (size_t worker = 0; worker < threads(); ++worker) {
+        shares_[worker].next = worker * count / threads();
+        shares_[worker].end = (worker + 1) * count / threads();
+    }
     busy_ = static_cast<unsigned>(workers_.size());
     ++round_;
     round_.notify_all();
@@ -67,7 +69,10 @@ void ThreadPool::run(size_t count, size_t work, const Item& item) {
 }
 
 void ThreadPool::take_items(size_t worker) {
-    for (size_t i = next_++; i < count_; i = next_++) (*item_)(i, worker);
+    for (size_t step = 0; step < threads(); ++step) {
+        Share& share = shares_[(worker + step) % threads()];
+        for (size_t i = share.next++; i < share.end; i = share.next++) (*item_)(i, worker);
+    }
 }
 
 void ThreadPool::work_loop(size_t worker) {

@@ -9,8 +9,10 @@
 
 namespace motet {
 
-// `run` hands items 0..count-1 to whichever thread is free, the caller included, and returns when
-// all are done. Items must not throw, must be independent, and must not call `run`. One caller at
+// `run` gives every thread, the caller included, its share of the items 0..count-1, and to whoever
+// is done with its own what is left of others'; it returns when all are done. A share is one run of
+// neighbouring items, so that what lies behind each other in memory is read by one processor, which
+// fetches ahead. Items must not throw, must be independent, and must not call `run`. One caller at
 // a time.
 class ThreadPool {
   public:
@@ -33,10 +35,14 @@ class ThreadPool {
     void work_loop(size_t worker);
     void take_items(size_t worker);
 
+    struct alignas(64) Share {  // of a cache line of its own
+        std::atomic<size_t> next{0};
+        size_t end = 0;
+    };
+
     std::vector<std::thread> workers_;
+    std::vector<Share> shares_;
     const Item* item_ = nullptr;
-    size_t count_ = 0;
-    std::atomic<size_t> next_{0};
     std::atomic<unsigned> busy_{0};
     std::atomic<unsigned> round_{0};
     std::atomic<bool> stopping_{false};
