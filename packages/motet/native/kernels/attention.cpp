@@ -143,6 +143,13 @@ inline void read_block(Softmax& state, const AttentionJob& job, size_t head, int
     }
 }
 
+// Asks for what the next block has for these heads: blocks lie anywhere in memory, so that the
+// processor cannot foresee them.
+MOTET_INLINE void fetch_block(const CacheShape& shape, size_t head, const uint8_t* block) {
+    const size_t bytes = shape.block_bytes() / shape.key_value_heads;
+    for (size_t byte = 0; byte < bytes; byte += 64) __builtin_prefetch(block + head * bytes + byte);
+}
+
 // The query heads first..last of the job. A block is in the cache when the second four meet it.
 template <class Element>
 void attend(const AttentionJob& job, size_t first, size_t last) {
@@ -159,6 +166,8 @@ void attend(const AttentionJob& job, size_t first, size_t last) {
         const size_t begin = job.first > start ? job.first - start : 0;
         const size_t left = job.last + 1 - start;
         const size_t end = left < kBlockPositions ? left : kBlockPositions;
+        if (b < job.last / kBlockPositions)
+            fetch_block(job.shape, job.key_value_head, job.blocks[b + 1]);
         for (size_t head = first; head < last; head += kHeads)
             read_block(states[(head - first) / kHeads], job, head, heads(head),
                        reinterpret_cast<const Element*>(job.blocks[b]), begin, end);
