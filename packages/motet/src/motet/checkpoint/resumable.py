@@ -228,7 +228,8 @@ def _finished(folder: Path, recipe: Mapping[str, Any]) -> dict[str, Note]:
 
 def _check_room(work: Unfinished, nbytes: int) -> None:
     with system_errors("write", work.target):
-        there = sum((work.folder / name).stat().st_size for name in work.finished)
+        paths = [work.folder / name for name in work.finished]
+        there = sum(path.stat().st_size for path in paths if path.is_file())
         free = shutil.disk_usage(work.folder).free
     if nbytes - there > free:
         raise CheckpointError(

@@ -49,8 +49,8 @@ def quantize(
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="Texts for --method calibrated: UTF-8, or JSON lines of token ids as `motet "
-            "harmony render --jsonl` prints them (.jsonl).",
+            help="Texts for --method calibrated and --dual-scaled: UTF-8, or JSON lines of token "
+            "ids as `motet harmony render --jsonl` prints them (.jsonl).",
         ),
     ] = None,
     attention: Annotated[
@@ -83,8 +83,12 @@ def quantize(
     from motet.quantization import Recipe, StoredWeights, compare, quantize_checkpoint
     from motet.quantization.conversion import is_file_target, result_bytes
 
-    if (method == "calibrated") != (calibration is not None):
-        raise InputError("--method calibrated and --calibration FILE need each other.")
+    if method == "calibrated" and calibration is None:
+        raise InputError(
+            "--method calibrated needs --calibration FILE, texts to measure inputs on."
+        )
+    if calibration and method != "calibrated" and not dual_scaled:
+        raise InputError("--calibration is for --method calibrated and for --dual-scaled.")
     usual: Encoding = "int8" if is_file_target(target) else "bf16"
     recipe = Recipe(method, dual_scaled, attention or usual, embeddings or attention or usual)
     opened = open_floating(source)

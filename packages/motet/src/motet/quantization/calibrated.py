@@ -22,7 +22,7 @@ from motet.checkpoint.mxfp4 import (
     unclipping_exponents,
 )
 
-_DAMPING = 0.01  # of the mean of H's diagonal, added to it
+_DAMPING = 0.05  # of the mean of H's diagonal, added to it
 
 
 def quantize_calibrated(

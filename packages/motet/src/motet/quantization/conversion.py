@@ -42,9 +42,22 @@ from motet.quantization.calibration import (
     root_mean_squares,
     second_moments,
 )
-from motet.quantization.experts import Method, round_experts, round_experts_for, rounded
+from motet.quantization.experts import (
+    Method,
+    RoundedExperts,
+    RoundedWeights,
+    round_experts,
+    round_experts_for,
+    rounded,
+)
 from motet.quantization.folding import FoldedWeights, folded_head, folded_layer
-from motet.quantization.forward import Tokens, attention_output, normalised, routed
+from motet.quantization.forward import (
+    Tokens,
+    attention_output,
+    experts_output,
+    normalised,
+    routed,
+)
 from motet.quantization.report import TensorError, squared
 from motet.quantization.scaling import require_projective
 from motet.quantization.weights import Floats, StoredWeights, Weights
@@ -82,8 +95,8 @@ def quantize_checkpoint(
 ) -> list[TensorError]:
     """Write a model in floats (`open_floating`) with MXFP4 experts: a folder, or a .gguf file.
 
-    `texts`: token ids for the method "calibrated", which also tell dual scaling how large inputs
-    are. `written`: told of the bytes of the result as they are made, out
+    `texts`: token ids of calibration texts, which the method "calibrated" needs and which tell dual
+    scaling how large inputs are. `written`: told of the bytes of the result as they are made, out
     of `result_bytes`. What was stopped goes on where it was. Raises CheckpointError and, without
     the package projective, ScalingError.
     """
@@ -150,9 +163,11 @@ def _check(
             f"cannot write {target}: the safetensors layout of gpt-oss keeps attention and"
             " embeddings in bfloat16; name a .gguf file, which has 8 and 4 bits for them"
         )
-    if (recipe.method == "calibrated") != bool(texts):
+    if recipe.method == "calibrated" and not texts:
+        raise CheckpointError("the calibrated method needs texts to compute a layer's inputs from")
+    if texts and recipe.method != "calibrated" and not recipe.dual_scaled:
         raise CheckpointError(
-            "the calibrated method, and no other, needs texts to compute the model's inputs from"
+            "calibration texts are of no use here: choose the calibrated method or dual scaling"
         )
     if any(text.size and int(text.max()) >= source.config.vocabulary_size for text in texts):
         raise CheckpointError("the calibration texts hold token ids that the model does not have")
@@ -227,15 +242,7 @@ class _Conversion:
             attention = self.recipe.attention == "mxfp4"
             folded = folded_layer(self.config, folded, index, sizes, attention=attention)
         packed, weights = self._attention(index, folded, states, notes)
-        if self.states and states:
-            middle = attention_output(self.config, weights, index, states)
-            experts, behind = round_experts_for(
-                self.config, self.weights, weights, index, middle, self.written
-            )
-            self.states.keep(index + 1, behind)
-        else:
-            method = self.recipe.method
-            experts = round_experts(self.config, self.weights, weights, index, method, self.written)
+        experts = self._experts(index, weights, states)
         notes += [each.to_json() for each in experts.errors.values()]
         for spec in specs:
             if spec.name in experts.arrays:
@@ -246,6 +253,22 @@ class _Conversion:
                 yield Tensor(spec.name, spec.dtype, spec.shape, packed[spec.name])
             else:
                 yield self._copied(spec, folded)
+
+    def _experts(self, index: int, weights: Weights, states: list[Floats] | None) -> RoundedExperts:
+        """A layer's experts, rounded; texts pass through them to the next layer."""
+        config, method = self.config, self.recipe.method
+        if self.states is None or states is None:
+            return round_experts(config, self.weights, weights, index, method, self.written)
+        middle = attention_output(config, weights, index, states)
+        if method == "calibrated":
+            experts, behind = round_experts_for(
+                config, self.weights, weights, index, middle, self.written
+            )
+        else:
+            experts = round_experts(config, self.weights, weights, index, method, self.written)
+            behind = experts_output(config, RoundedWeights(weights, experts), index, middle)
+        self.states.keep(index + 1, behind)
+        return experts
 
     def _sizes(self, index: int, states: list[Floats]) -> dict[str, Floats]:
         """The sizes of a layer's inputs, of all experts' together."""
@@ -271,7 +294,7 @@ class _Conversion:
         weights = FoldedWeights(folded)
         for names, inputs in ((_ATTENTION[:3], "qkv"), (_ATTENTION[3:], "o_proj")):
             moments = None
-            if states:
+            if states and self.recipe.method == "calibrated":
                 seen: list[Floats] = []
 
                 def note(
@@ -306,7 +329,7 @@ class _Conversion:
         columns: dict[str, Floats] = {}
         moments = None
         rounds_head = self.recipe.embeddings == "mxfp4" and specs[-1].name == "lm_head.weight"
-        if rounds_head and self.states:
+        if rounds_head and self.states and self.recipe.method == "calibrated":
             moments = second_moments(self._last_inputs(weights))
         if rounds_head and self.recipe.dual_scaled:
             sizes = {}

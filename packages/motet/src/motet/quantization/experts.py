@@ -8,7 +8,7 @@ what comes out of its rounded first one, and the layer's outputs are those of th
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +28,7 @@ Method: TypeAlias = Literal["plain", "search", "calibrated"]
 Packed: TypeAlias = tuple[NDArray[np.uint8], NDArray[np.uint8]]
 
 _MOST_WORKERS = 4  # each needs memory for a few copies of a matrix
+_PARTS = ("blocks", "scales")
 _SHARED_TOKENS = 32  # as many as all of the layer's count for in each expert's moments
 
 
@@ -55,8 +56,29 @@ class RoundedExperts:
 
     def put(self, name: str, expert: int, packed: Packed) -> None:
         """Take an expert's matrix in."""
-        for part, values in zip(("blocks", "scales"), packed, strict=True):
+        for part, values in zip(_PARTS, packed, strict=True):
             self.arrays[f"{name}_{part}"][expert] = values
+
+
+@dataclass(frozen=True)
+class RoundedWeights:
+    """A layer with its experts as they are rounded."""
+
+    inner: Weights
+    experts: RoundedExperts
+
+    def whole(self, name: str) -> Floats:
+        """A vector, a matrix [outputs, inputs] or the biases of a layer's experts."""
+        return self.inner.whole(name)
+
+    def rows(self, name: str, rows: slice | NDArray[np.integer[Any]]) -> Floats:
+        """Some rows of it."""
+        return self.inner.rows(name, rows)
+
+    def expert(self, name: str, index: int) -> Floats:
+        """The matrix [outputs, inputs] of one expert."""
+        blocks, scales = (self.experts.arrays[f"{name}_{part}"][index] for part in _PARTS)
+        return dequantize(blocks, scales)
 
 
 def empty_experts(config: ModelConfig, index: int, label: str) -> RoundedExperts:
@@ -182,4 +204,4 @@ def measured(
 
 def matrix_bytes(result: RoundedExperts, name: str) -> int:
     """Bytes of one expert's matrix."""
-    return sum(result.arrays[f"{name}_{part}"][0].nbytes for part in ("blocks", "scales"))
+    return sum(result.arrays[f"{name}_{part}"][0].nbytes for part in _PARTS)
