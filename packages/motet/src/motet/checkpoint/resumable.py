@@ -24,7 +24,6 @@ from motet.checkpoint.atomic import check_target, flush_names
 from motet.checkpoint.config import ModelConfig
 from motet.checkpoint.errors import CheckpointError, system_errors
 from motet.checkpoint.layout import ExpertDtype
-from motet.checkpoint.opening import CONFIG_FILE
 from motet.checkpoint.shards import ShardWriter
 from motet.checkpoint.tensors import Tensor, TensorSpec, TensorStream
 from motet.checkpoint.whole import Checkpoint
@@ -33,6 +32,7 @@ from motet.harmony.vocabulary import Vocabulary
 
 RECORD_FILE = "record.json"
 _LOCK_FILE = "lock"
+_TEMPORARY = ".temporary"
 
 Note: TypeAlias = dict[str, Any]
 Tensors: TypeAlias = Iterable[Tensor | TensorStream]
@@ -74,7 +74,7 @@ class Unfinished:
                 written(part.nbytes)
                 return
         notes: list[Note] = []
-        temporary = path.with_suffix(".temporary")
+        temporary = path.with_suffix(_TEMPORARY)
         with system_errors("write", self.target):
             temporary.unlink(missing_ok=True)
         try:
@@ -104,12 +104,13 @@ class Unfinished:
         with system_errors("write", self.target):
             for path in beside:
                 shutil.copyfile(path, self.folder / path.name)
-            for name in (RECORD_FILE, _LOCK_FILE):
-                (self.folder / name).unlink()
             shards = {part.name: part.specs for part in parts}
             write_documents(self.folder, config, vocabulary, shards, expert_dtype)
             flush_names(self.folder)
             self.folder.rename(self.target)
+            for name in (RECORD_FILE, _LOCK_FILE):  # whole with them, too
+                (self.target / name).unlink()
+            flush_names(self.target)
             flush_names(self.target.parent)
 
     def discard(self) -> None:
@@ -130,7 +131,7 @@ class Unfinished:
                 writer.flush()
 
     def _record(self) -> None:
-        temporary = self.folder / f"{RECORD_FILE}.temporary"
+        temporary = self.folder / f"{RECORD_FILE}{_TEMPORARY}"
         values = {"recipe": self.recipe, "finished": self.finished}
         with temporary.open("w", encoding="utf-8") as file:
             json.dump(values, file)
@@ -154,6 +155,7 @@ def unfinished(target: Path, recipe: Mapping[str, Any], nbytes: int) -> Iterator
         check_target(target)
         folder = target.with_name(f"{target.name}.partial")
         folder.mkdir(exist_ok=True)
+        _check_ours(folder)
         lock = os.open(folder / _LOCK_FILE, os.O_RDWR | os.O_CREAT, 0o666)
     try:
         try:
@@ -205,12 +207,17 @@ def fingerprint(checkpoint: Checkpoint) -> list[list[Any]]:
     return [[name, state.st_size, state.st_mtime_ns] for name, state in states]
 
 
+def _check_ours(folder: Path) -> None:
+    """Without a record there is at most what the first part was begun with."""
+    names = {path.name for path in folder.iterdir() if path.suffix != _TEMPORARY}
+    if RECORD_FILE not in names and names - {_LOCK_FILE}:
+        raise CheckpointError(f"{folder} holds other files: rename or delete it")
+
+
 def _finished(folder: Path, recipe: Mapping[str, Any]) -> dict[str, Note]:
     record = folder / RECORD_FILE
     with system_errors("read", record):
         if not record.is_file():
-            if set(os.listdir(folder)) - {_LOCK_FILE} and (folder / CONFIG_FILE).exists():
-                raise CheckpointError(f"{folder} holds other files: rename or delete it")
             return {}
         text = record.read_text(encoding="utf-8")
     try:

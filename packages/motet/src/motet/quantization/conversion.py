@@ -9,7 +9,7 @@ rounded too; they are kept as bytes in the parts, of which the file is then made
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Literal, TypeAlias
@@ -292,6 +292,8 @@ class _Conversion:
         prefix = f"model.layers.{index}.self_attn."
         packed: dict[str, NDArray[np.uint8]] = {}
         weights = FoldedWeights(folded)
+        if isinstance(folded, FoldedWeights):
+            weights = replace(folded, replaced=dict(folded.replaced))
         for names, inputs in ((_ATTENTION[:3], "qkv"), (_ATTENTION[3:], "o_proj")):
             moments = None
             if states and self.recipe.method == "calibrated":
