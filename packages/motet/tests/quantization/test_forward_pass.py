@@ -55,6 +55,12 @@ def test_comparing_by_hand(tmp_path: Path) -> None:
     assert found.divergence == pytest.approx(nats, rel=1e-3)
     assert found.agreement == (both[0].argmax(1) == both[1].argmax(1)).mean()
     assert found.positions == 80
+    places = [np.arange(40) == 39, np.arange(40) < 0]
+    few = compare(
+        opened.config, weights_of(tmp_path / "a"), weights_of(tmp_path / "b"), tokens, places
+    )
+    nats = float((chances[0][39] * np.log(chances[0][39] / chances[1][39])).sum())
+    assert (few.positions, few.divergence) == (1, pytest.approx(nats, rel=1e-3))
     same = compare(opened.config, *[weights_of(source, floating=True)] * 2, tokens)
     assert (same.divergence, same.agreement) == (0, 1)
 

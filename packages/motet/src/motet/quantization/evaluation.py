@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from motet.checkpoint import CheckpointError, ModelConfig
 from motet.quantization.forward import Tokens, embedded, layer_output, logits
@@ -37,11 +38,12 @@ def compare(
     source: Weights,
     result: Weights,
     texts: Sequence[Tokens],
-    done: Callable[[], object] = lambda: None,
+    places: Sequence[NDArray[np.bool_]] | None = None,
 ) -> Comparison:
-    """Read the texts with both models, a layer at a time; `done` is told of every layer.
+    """Read the texts with both models, a layer at a time.
 
-    Raises CheckpointError for texts with tokens that the models do not have.
+    `places`: for each text, the positions that count; all of them without. Raises CheckpointError
+    for texts with tokens that the models do not have.
     """
     if not texts or any(int(text.max()) >= config.vocabulary_size for text in texts if text.size):
         raise CheckpointError(
@@ -53,8 +55,8 @@ def compare(
             layer_output(config, weights, index, each)
             for weights, each in zip((source, result), states, strict=True)
         ]
-        done()
-    rows = [np.concatenate(each) for each in states]
+    counted = slice(None) if places is None else np.concatenate(places)
+    rows = [np.concatenate(each)[counted] for each in states]
     divergences, same = [], []
     for start in range(0, len(rows[0]), _POSITIONS):
         first, second = (
