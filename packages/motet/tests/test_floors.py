@@ -14,6 +14,7 @@ FLOORS = {
     "_native": 2,
     "engine": 3,
     "tools": 4,
+    "quantization": 4,
     "agent": 5,
     "training": 6,
     "evals": 6,

@@ -29,18 +29,18 @@ def new_folder(path: Path, *, replace: bool, mark: str) -> Iterator[Path]:
     """
     with system_errors("write", path):
         path = path.resolve()
-        _check_target(path, replace, mark)
+        check_target(path, replace, mark)
         temporary = path.with_name(f".{path.name}.partial-{secrets.token_hex(4)}")
         temporary.mkdir()
     try:
         yield temporary
         with system_errors("write", path):
-            _flush_names(temporary)
+            flush_names(temporary)
             if replace and path.is_dir() and any(path.iterdir()):
                 _swap(temporary, path)
             else:
                 temporary.rename(path)  # which the system refuses if it is no longer empty
-            _flush_names(path.parent)
+            flush_names(path.parent)
     finally:
         # What the swap put here is the old folder; without a swap, it is the unfinished one.
         shutil.rmtree(temporary, ignore_errors=True)
@@ -62,13 +62,13 @@ def new_file(path: Path) -> Iterator[Path]:
         with system_errors("write", path):
             _check_absent(path)
             temporary.rename(path)
-            _flush_names(path.parent)
+            flush_names(path.parent)
     finally:
         with suppress(OSError):  # gone already, or was never possible
             temporary.unlink()
 
 
-def _flush_names(path: Path) -> None:
+def flush_names(path: Path) -> None:
     """Make the names of the files in a folder durable."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
@@ -77,7 +77,8 @@ def _flush_names(path: Path) -> None:
         os.close(descriptor)
 
 
-def _check_target(path: Path, replace: bool, mark: str) -> None:
+def check_target(path: Path, replace: bool = False, mark: str = "") -> None:
+    """Raise CheckpointError unless a folder may be made of that name; see `new_folder`."""
     _check_parent(path)
     if not path.exists():
         return

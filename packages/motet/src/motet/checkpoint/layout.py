@@ -5,7 +5,8 @@ layout holds the same bytes under other names with query, key and value rows fus
 `ORIGINAL` sources say where in it each Hugging Face tensor lies.
 
 Fine-tuning works on the Hugging Face layout with its experts in bfloat16, each expert matrix one
-tensor. It is transposed: rows are inputs there, while MXFP4 has its blocks along the inputs.
+tensor. It is transposed: rows are inputs there, while MXFP4 has its blocks along the inputs. In
+floats under the original names, as OpenAI's code has them in memory, rows are outputs.
 """
 
 from collections.abc import Iterator
@@ -22,11 +23,15 @@ ExpertDtype: TypeAlias = Literal["MXFP4", "BF16"]
 
 @dataclass(frozen=True)
 class Source:
-    """Where one tensor's data lie: `rows` of the stored tensor, or all of it."""
+    """Where one tensor's data lie: `rows` of the stored tensor, or all of it.
+
+    `transposed`: the stored one has its last two dimensions the other way round.
+    """
 
     target: TensorSpec
     stored: TensorSpec
     rows: slice | None = None
+    transposed: bool = False
 
 
 def _matrix_with_bias(name: str, rows: int, columns: int) -> Iterator[TensorSpec]:
@@ -86,9 +91,11 @@ _ORIGINAL_NAMES = {
     "mlp.router": "mlp.gate",
     "mlp.experts.gate_up_proj_blocks": "mlp.mlp1_weight.blocks",
     "mlp.experts.gate_up_proj_scales": "mlp.mlp1_weight.scales",
+    "mlp.experts.gate_up_proj": "mlp.mlp1_weight",
     "mlp.experts.gate_up_proj_bias": "mlp.mlp1_bias",
     "mlp.experts.down_proj_blocks": "mlp.mlp2_weight.blocks",
     "mlp.experts.down_proj_scales": "mlp.mlp2_weight.scales",
+    "mlp.experts.down_proj": "mlp.mlp2_weight",
     "mlp.experts.down_proj_bias": "mlp.mlp2_bias",
 }
 
@@ -113,15 +120,21 @@ def _original_source(config: ModelConfig, target: TensorSpec) -> Source:
     rows = next((rows for part, rows in fused_rows.items() if f".{part}." in target.name), None)
     height = target.shape[0] if rows is None else query + 2 * pair
     shape = (height, *target.shape[1:])
-    return Source(target, TensorSpec(_original_name(target.name), target.dtype, shape), rows)
+    transposed = target.name.endswith("_proj")  # the experts of a model in floats
+    if transposed:
+        shape = (shape[0], shape[2], shape[1])
+    stored = TensorSpec(_original_name(target.name), target.dtype, shape)
+    return Source(target, stored, rows, transposed)
 
 
-def tensor_sources(config: ModelConfig, layout: Layout) -> list[Source]:
+def tensor_sources(
+    config: ModelConfig, layout: Layout, expert_dtype: ExpertDtype = "MXFP4"
+) -> list[Source]:
     """For every tensor of the model, the stored tensor (and its rows) that holds it.
 
     Of the two layouts in safetensors; `motet.checkpoint.gguf.names` is the same for GGUF.
     """
-    targets = tensor_specs(config)
+    targets = tensor_specs(config, expert_dtype)
     if layout == "original":
         return [_original_source(config, target) for target in targets]
     return [Source(target, target) for target in targets]

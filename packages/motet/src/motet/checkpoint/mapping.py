@@ -28,3 +28,8 @@ class MappedFile:
     def whole(self) -> bool:
         """Whether the file is still as long as it was: a system call of a few microseconds."""
         return self._map.size() >= len(self._map)
+
+    def release(self) -> None:
+        """Give the pages that were read back to the system; they are read again when touched."""
+        if hasattr(self._map, "madvise"):
+            self._map.madvise(mmap.MADV_DONTNEED)

@@ -7,7 +7,9 @@ means 2^(s - 127), and 255 is NaN (Open Compute Project, Microscaling Formats v1
 This is the one definition that both export and quantisation-aware training use. A block takes the
 scale with the smallest squared error. Only two can win: the smallest power of two that clips
 nothing, and half of it, which gains resolution near zero and clips the largest values. Double the
-first only drops grid points; a quarter clips away more than the finer grid can give back.
+first only drops grid points; a quarter clips away more than the finer grid can give back. Without
+the search a block takes the format's own scale, 2^(floor(log2 peak) - 2), which is always one of
+the two. A block with a value of 4 or 6 times its scale comes back as the same bytes either way.
 """
 
 from typing import Any
@@ -39,11 +41,15 @@ _SCALES[:255] = np.ldexp(np.float32(1), np.arange(255) - SCALE_BIAS)
 _SLICE = 2048  # blocks worked on at once: 256 KiB of float32, which stays in the cache
 
 
-def quantize(values: NDArray[np.floating[Any]]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+def quantize(
+    values: NDArray[np.floating[Any]], *, search: bool = True
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """Round rows of float32 to MXFP4.
 
-    values: [..., n], finite, n a multiple of 32. Returns blocks uint8 [..., n / 32, 16] and scales
-    uint8 [..., n / 32]. Raises CheckpointError for another n, an infinity or a NaN.
+    values: [..., n], finite, n a multiple of 32. `search`: whether each block takes the scale with
+    the smallest squared error, or the one that the format's specification proposes. Returns blocks
+    uint8 [..., n / 32, 16] and scales uint8 [..., n / 32]. Raises CheckpointError for another n, an
+    infinity or a NaN.
     """
     if values.ndim == 0 or values.shape[-1] % BLOCK:
         raise CheckpointError(
@@ -55,7 +61,7 @@ def quantize(values: NDArray[np.floating[Any]]) -> tuple[NDArray[np.uint8], NDAr
     scales = np.empty(len(source), dtype=np.uint8)
     for start in range(0, len(source), _SLICE):
         part = slice(start, start + _SLICE)
-        blocks[part], scales[part] = _quantize_slice(source[part])
+        blocks[part], scales[part] = _quantize_slice(source[part], search)
     shape = (*values.shape[:-1], values.shape[-1] // BLOCK)
     return blocks.reshape(*shape, BLOCK_BYTES), scales.reshape(shape)
 
@@ -81,7 +87,21 @@ def dequantize(blocks: NDArray[np.uint8], scales: NDArray[np.uint8]) -> NDArray[
     return values.reshape(*scales.shape[:-1], scales.shape[-1] * BLOCK)
 
 
-def _quantize_slice(source: NDArray[np.float32]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+def nearest_codes(values: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """The nearest E2M1 code of each value; ties go to the even code. Any shape."""
+    codes, _ = _round(np.abs(values))
+    codes |= ((values.view(np.uint32) >> 28) & 8).astype(np.uint8)
+    return codes
+
+
+def code_values(codes: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """The values of E2M1 codes. Any shape."""
+    return _SIGNED.take(codes, mode="clip")
+
+
+def _quantize_slice(
+    source: NDArray[np.float32], search: bool
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """[b, 32] -> packed [b, 16] and scale bytes [b].
 
     Works on the transpose, so that every reduction and broadcast runs along contiguous rows.
@@ -91,19 +111,24 @@ def _quantize_slice(source: NDArray[np.float32]) -> tuple[NDArray[np.uint8], NDA
     peaks = magnitudes.max(axis=0)
     if not np.isfinite(peaks).all():
         raise CheckpointError("cannot quantise to MXFP4: the values contain an infinity or a NaN")
-    exponents = _unclipping_exponents(peaks)
-    magnitudes *= np.ldexp(np.float32(1), -exponents)
-    wide, wide_error = _round(magnitudes)
-    magnitudes *= 2
-    narrow, narrow_error = _round(magnitudes)
-    halve = (narrow_error < 4 * wide_error) & (exponents > -SCALE_BIAS)
-    codes = np.where(halve, narrow, wide)
+    exponents = unclipping_exponents(peaks)
+    if search:
+        magnitudes *= np.ldexp(np.float32(1), -exponents)
+        wide, wide_error = _round(magnitudes)
+        magnitudes *= 2
+        narrow, narrow_error = _round(magnitudes)
+        halve = (narrow_error < 4 * wide_error) & (exponents > -SCALE_BIAS)
+        codes = np.where(halve, narrow, wide)
+    else:
+        halve = (np.ldexp(peaks, -exponents) < 4) & (exponents > -SCALE_BIAS) & (peaks > 0)
+        magnitudes *= np.ldexp(np.float32(1), halve - exponents)
+        codes, _ = _round(magnitudes)
     codes |= ((signed.view(np.uint32) >> 28) & 8).astype(np.uint8)
     packed = codes[0::2] | (codes[1::2] << 4)
     return packed.T, (exponents - halve + SCALE_BIAS).astype(np.uint8)
 
 
-def _unclipping_exponents(peaks: NDArray[np.float32]) -> NDArray[np.int32]:
+def unclipping_exponents(peaks: NDArray[np.float32]) -> NDArray[np.int32]:
     """The smallest e with peak <= 6 * 2^e, for each block; 0 for a block of zeros.
 
     A peak near the end of float32's range is clipped all the same, since 4 * 2^126 is infinite.

@@ -17,7 +17,7 @@ from motet.checkpoint.json_files import read_object
 from motet.checkpoint.keys import shown
 from motet.checkpoint.layout import Layout, Source, tensor_sources
 from motet.checkpoint.safetensors import SafetensorsFile
-from motet.checkpoint.tensors import Tensor
+from motet.checkpoint.tensors import FLOATS, Tensor
 from motet.checkpoint.whole import Checkpoint, ModelFolder
 from motet.harmony.errors import HarmonyError
 from motet.harmony.vocabulary import VOCABULARY_FILE, Vocabulary
@@ -36,14 +36,31 @@ def open_checkpoint(path: Path | str) -> Checkpoint:
     if file := _gguf_at(path):
         return open_gguf(file)
     folder = find_model(path)
-    return open_folder(folder, tensor_sources(folder.config, folder.layout))
+    return _open_folder(folder, tensor_sources(folder.config, folder.layout))
 
 
-def open_folder(folder: ModelFolder, sources: list[Source]) -> Checkpoint:
-    """Open a folder of safetensors that consists of the stored tensors of `sources`."""
+def open_floating(path: Path | str) -> Checkpoint:
+    """Open a model that is floats throughout, as trainers save it: each BF16, F16 or F32.
+
+    Names and shapes are those of `tensor_specs(config, "BF16")`. Under OpenAI's original names an
+    expert's matrix lies the other way round, so that its tensor here is a transposed view.
+    Raises CheckpointError as `open_checkpoint` does.
+    """
+    folder = find_model(path)
+    if folder.layout == "gguf":
+        raise CheckpointError(
+            f"{folder.path}: a GGUF file is quantised already; begin with the model's safetensors"
+        )
+    return _open_folder(folder, tensor_sources(folder.config, folder.layout, "BF16"), FLOATS)
+
+
+def _open_folder(
+    folder: ModelFolder, sources: list[Source], floats: tuple[str, ...] = ()
+) -> Checkpoint:
+    """Open the stored tensors of `sources`; `floats` may stand for each other."""
     with system_errors("read", folder.path):
         files = _open_files(folder.weights)
-        stored = _validated(folder, files, sources)
+        stored = _validated(folder, files, sources, floats)
         tensors = [_tensor(stored[source.stored.name], source) for source in sources]
         return Checkpoint(
             path=folder.path,
@@ -154,7 +171,10 @@ def _open_shard(index: Path, name: str) -> SafetensorsFile:
 
 
 def _validated(
-    folder: ModelFolder, files: Iterable[SafetensorsFile], sources: Iterable[Source]
+    folder: ModelFolder,
+    files: Iterable[SafetensorsFile],
+    sources: Iterable[Source],
+    floats: tuple[str, ...],
 ) -> dict[str, SafetensorsFile]:
     """Which file has each stored tensor, once all are known to be as the config demands."""
     found: dict[str, SafetensorsFile] = {}
@@ -171,10 +191,12 @@ def _validated(
         if name not in found:
             raise _missing(folder, name, found)
         stored = found[name].tensors[name]
-        if (stored.dtype, stored.shape) != (spec.dtype, spec.shape):
+        dtypes = floats or (spec.dtype,)
+        if stored.dtype not in dtypes or stored.shape != spec.shape:
             raise CheckpointError(
                 f"{found[name].path}: tensor {shown(name)} is {stored.dtype}"
-                f" {list(stored.shape)}, the config demands {spec.dtype} {list(spec.shape)};"
+                f" {list(stored.shape)}, the config demands {' or '.join(dtypes)}"
+                f" {list(spec.shape)};"
                 " config and weights do not belong together"
             )
     unexpected = [name for name in found if name not in wanted]
@@ -195,9 +217,9 @@ def _missing(folder: ModelFolder, name: str, found: Mapping[str, object]) -> Che
         return CheckpointError(
             f"{folder.weights}: the experts are not MXFP4: there is a tensor {shown(unquantised)}"
             f" instead of {shown(name)}; quantise the model first"
-            " (motet.checkpoint.requantize_checkpoint), or use the released one"
+            " (motet quantize), or use the released one"
         )
-    if f"{name}_blocks" in found:
+    if {f"{name}_blocks", f"{name}.blocks"} & found.keys():
         return CheckpointError(f"{folder.weights}: the experts are MXFP4 already; use it as it is")
     return CheckpointError(
         f"{folder.weights}: tensor {shown(name)} is missing: the download is incomplete,"
@@ -207,9 +229,11 @@ def _missing(folder: ModelFolder, name: str, found: Mapping[str, object]) -> Che
 
 def _tensor(file: SafetensorsFile, source: Source) -> Tensor:
     data = file.data(source.stored.name)
-    target = source.target
     rows = data if source.rows is None else data[source.rows]
-    return Tensor(target.name, target.dtype, target.shape, rows)
+    values = rows.swapaxes(1, 2) if source.transposed else rows
+    stored = file.tensors[source.stored.name].dtype
+    dtype = next((each for each in FLOATS if each == stored), source.target.dtype)
+    return Tensor(source.target.name, dtype, source.target.shape, values)
 
 
 def _cut_vocabulary(folder: ModelFolder) -> Vocabulary | None:

@@ -27,6 +27,8 @@ NUMPY_DTYPES: dict[str, np.dtype[Any]] = {
     "MXFP4_PAIRS": np.dtype("u1"),
 }
 
+FLOATS: tuple[Dtype, ...] = ("F32", "F16", "BF16")
+
 BLOCK_VALUES = 32
 """Values in a block of each of the dtypes in BLOCK_SIZES."""
 

@@ -12,6 +12,13 @@ from motet.checkpoint.mapping import MappedFile
 from motet.checkpoint.tensors import Tensor
 from motet.harmony.vocabulary import VOCABULARY_FILE, Vocabulary, o200k_harmony
 
+_COMPANIONS = (
+    "chat_template.jinja",
+    "special_tokens_map.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+)
+
 
 @dataclass(frozen=True)
 class ModelFolder:
@@ -52,6 +59,13 @@ class Checkpoint:
         """Where the tensors were found."""
         return tuple(file.path for file in self.mapped)
 
+    @property
+    def companions(self) -> tuple[Path, ...]:
+        """The tokenizer's files beside the model, for those who read it with other programs."""
+        if not self.path.is_dir():
+            return ()
+        return tuple(file for name in _COMPANIONS if (file := self.path / name).is_file())
+
     def require_whole(self) -> None:
         """Raise CheckpointError if a file has been cut short since it was mapped."""
         for file in self.mapped:
@@ -60,6 +74,11 @@ class Checkpoint:
                     f"{file.path} became shorter while the model was in use: download or restore it"
                     " and open the model again"
                 )
+
+    def release(self) -> None:
+        """Give the memory of what was read of the files back to the system."""
+        for file in self.mapped:
+            file.release()
 
     @property
     def tensor_bytes(self) -> int:

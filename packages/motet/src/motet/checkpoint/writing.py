@@ -51,16 +51,12 @@ def write_checkpoint(
     fit the config, for a folder that may not be written, and for a full disk.
     """
     path = Path(path)
-    vocabulary = _known_vocabulary(path, config, vocabulary)
+    vocabulary = known_vocabulary(path, config, vocabulary)
     shards = plan_shards(tensor_specs(config, expert_dtype), shard_bytes)
     with new_folder(path, replace=replace, mark=CONFIG_FILE) as folder, ExitStack() as stack:
         writers: dict[str, ShardWriter] = {}
         with system_errors("write", path):
-            documents = _documents(config, vocabulary, shards)
-            if expert_dtype == "BF16":
-                del documents[CONFIG_FILE]["quantization_config"]
-            for name, values in documents.items():
-                _write_json(folder / name, values)
+            write_documents(folder, config, vocabulary, shards, expert_dtype)
             for name, specs in shards.items():
                 writer = stack.enter_context(closing(ShardWriter(folder / name, specs)))
                 writers |= dict.fromkeys((spec.name for spec in specs), writer)
@@ -93,9 +89,28 @@ def _write_tensors(
             raise CheckpointError(f"cannot write {path}: tensor {shown(name)} was not given")
 
 
-def _known_vocabulary(
+def write_documents(
+    folder: Path,
+    config: ModelConfig,
+    vocabulary: Vocabulary | None,
+    shards: Mapping[str, list[TensorSpec]],
+    expert_dtype: ExpertDtype,
+) -> None:
+    """Write everything of a model but its weights. Raises OSError as the system does."""
+    documents = _documents(config, vocabulary, shards)
+    if expert_dtype == "BF16":
+        del documents[CONFIG_FILE]["quantization_config"]
+    for name, values in documents.items():
+        _write_json(folder / name, values)
+
+
+def known_vocabulary(
     path: Path, config: ModelConfig, vocabulary: Vocabulary | None
 ) -> Vocabulary | None:
+    """The vocabulary to write: the one given, or the full one if the model has as many tokens.
+
+    Raises CheckpointError for one that does not fit the model.
+    """
     if vocabulary is None:
         full = o200k_harmony()
         return full if full.size == config.vocabulary_size else None

@@ -16,6 +16,7 @@ from motet.cli.chat import chat
 from motet.cli.generate import generate
 from motet.cli.harmony import harmony
 from motet.cli.inspect import inspect
+from motet.cli.quantize import dequantize, quantize
 from motet.cli.serve import serve
 from motet.cli.terminal import complain
 from motet.errors import MotetError
@@ -25,6 +26,8 @@ app.command()(chat)
 app.command()(generate)
 app.command()(serve)
 app.command()(inspect)
+app.command()(quantize)
+app.command()(dequantize)
 app.add_typer(harmony, name="harmony")
 app.add_typer(bench, name="bench")
 

@@ -36,23 +36,32 @@ _UNPACK: dict[str, Callable[..., tuple[NDArray[np.uint8], NDArray[np.uint8]]]] =
 }
 
 
-def gguf_dtype(name: str, shape: tuple[int, ...]) -> Dtype:
+Encodings: TypeAlias = Callable[[str], Dtype | None]
+"""How a matrix is to be encoded, by its Hugging Face name; None where that is left to the house."""
+
+
+def gguf_dtype(name: str, shape: tuple[int, ...], encodings: Encodings = lambda _: None) -> Dtype:
     """The encoding this house writes a tensor of the model in."""
     if len(shape) > 2:
         return "MXFP4"
+    if wanted := encodings(name):
+        return wanted
     return "Q8_0" if name.endswith(".weight") and len(shape) > 1 and "router" not in name else "F32"
 
 
-def gguf_stream(name: str, shape: tuple[int, ...], tensors: Named) -> TensorStream:
+def gguf_stream(spec: TensorSpec, tensors: Named) -> TensorStream:
     """One tensor of a GGUF file, made piece by piece out of the Hugging Face tensors.
 
-    `name` and `shape` are those of `gguf.names`. Raises CheckpointError if a tensor is missing.
+    `spec` is one of `gguf_specs`; what is given in its encoding is taken as it is. Raises
+    CheckpointError if a tensor is missing.
     """
+    name, dtype, shape = spec.name, spec.dtype, spec.shape
     source, rows = name, slice(None)
     for part, first in ((_GATE, 0), (_UP, 1)):
         if part in name:
             source, rows = name.replace(part, _FUSED), slice(first, None, 2)
-    dtype = gguf_dtype(name, shape)
+    if name in tensors and tensors[name].dtype == dtype:
+        return TensorStream(name, dtype, shape, tensors[name].pieces)
     if dtype == "MXFP4":
         blocks, scales = _named(tensors, f"{source}_blocks"), _named(tensors, f"{source}_scales")
         return TensorStream(name, dtype, shape, partial(_packed, blocks, scales, rows))

@@ -15,14 +15,13 @@ from motet.checkpoint.gguf.file import MAGIC, GgufFile
 from motet.checkpoint.gguf.names import Wanted, wanted_tensors
 from motet.checkpoint.gguf.vocabulary import cut_vocabulary
 from motet.checkpoint.keys import Keys, shown
-from motet.checkpoint.tensors import NUMPY_DTYPES, Dtype, Tensor, data_shape
+from motet.checkpoint.tensors import FLOATS, NUMPY_DTYPES, Dtype, Tensor, data_shape
 from motet.checkpoint.whole import Checkpoint, ModelFolder
 from motet.harmony.vocabulary import Vocabulary
 
 SUFFIX = ".gguf"
 
-_FLOATS: tuple[Dtype, ...] = ("F32", "F16", "BF16")
-ENCODINGS: tuple[Dtype, ...] = (*_FLOATS, "Q8_0", "MXFP4", "MXFP4_PAIRS")
+ENCODINGS: tuple[Dtype, ...] = (*FLOATS, "Q8_0", "MXFP4", "MXFP4_PAIRS")
 
 _SPLIT = re.compile(r"(?P<stem>.+)-(?P<part>\d{5})-of-(?P<count>\d{5})\.gguf")
 _MOST_PARTS = 1_000
@@ -172,7 +171,7 @@ def _tensor(file: GgufFile, name: str, wanted: Wanted) -> Tensor:
 
 
 def _dtype(file: GgufFile, name: str, matrix: bool) -> Dtype:
-    allowed = ENCODINGS if matrix else _FLOATS
+    allowed = ENCODINGS if matrix else FLOATS
     kind = file.tensors[name].type.name
     for dtype in allowed:
         if dtype == kind:

@@ -16,7 +16,7 @@ from motet.checkpoint.atomic import new_file
 from motet.checkpoint.config import ModelConfig
 from motet.checkpoint.errors import CheckpointError, system_errors
 from motet.checkpoint.gguf.config import ARCHITECTURE, metadata_from_config
-from motet.checkpoint.gguf.conversion import Named, gguf_dtype, gguf_stream
+from motet.checkpoint.gguf.conversion import Encodings, Named, gguf_dtype, gguf_stream
 from motet.checkpoint.gguf.file import DEFAULT_ALIGNMENT, GGML_TYPES, MAGIC
 from motet.checkpoint.gguf.names import llama_names, wanted_tensors
 from motet.checkpoint.gguf.vocabulary import tokenizer_metadata
@@ -33,10 +33,10 @@ _UINT32, _INT32, _FLOAT32, _BOOL, _STRING, _ARRAY = 4, 5, 6, 7, 8, 9
 _TYPE_NUMBERS = {kind.name: number for number, kind in GGML_TYPES.items()}
 
 
-def gguf_specs(config: ModelConfig) -> list[TensorSpec]:
+def gguf_specs(config: ModelConfig, encodings: Encodings = lambda _: None) -> list[TensorSpec]:
     """Every tensor of a model as it is written, under the names of `gguf.names`."""
     return [
-        TensorSpec(wanted.name, gguf_dtype(wanted.name, wanted.shape), wanted.shape)
+        TensorSpec(wanted.name, gguf_dtype(wanted.name, wanted.shape, encodings), wanted.shape)
         for wanted in wanted_tensors(config, ())
     ]
 
@@ -48,13 +48,15 @@ def write_gguf(
     vocabulary: Vocabulary | None = None,
     *,
     name: str | None = None,
+    encodings: Encodings = lambda _: None,
     written: Callable[[int], object] = lambda _: None,
 ) -> None:
     """Write a GGUF file, completely or not at all.
 
     `tensors`: the model's, by their Hugging Face names; each piece is made when it is written.
     `vocabulary`: becomes the tokenizer of the file, which has none without. `name`: of the model,
-    else the file's. `written`: told of the bytes of every piece written. Raises CheckpointError
+    else the file's. `encodings`: of matrices that are not to be Q8_0; those in MXFP4 have to
+    be given so. `written`: told of the bytes of every piece written. Raises CheckpointError
     for tensors that do not fit the config, for a file that exists or may not be written, and for a
     full disk.
     """
@@ -64,7 +66,7 @@ def write_gguf(
             f"cannot write {path}: the vocabulary has {vocabulary.size} token ids, the config says"
             f" {config.vocabulary_size}"
         )
-    specs = gguf_specs(config)
+    specs = gguf_specs(config, encodings)
     with new_file(path) as temporary:
         metadata = _metadata(path, config, vocabulary, name or path.stem)
         head, starts, end = _layout(metadata, specs, llama_names(config))
@@ -72,7 +74,7 @@ def write_gguf(
             out.write(0, memoryview(head))
             for spec in specs:
                 position = starts[spec.name]
-                stream = gguf_stream(spec.name, spec.shape, tensors)
+                stream = gguf_stream(spec, tensors)
                 for data in checked_pieces(stream, spec):
                     out.write(position, data)
                     position += len(data)
