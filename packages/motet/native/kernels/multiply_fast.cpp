@@ -14,10 +14,10 @@ namespace motet::MOTET_ISA {
 
 namespace {
 
-constexpr int kTokens = 4;              // of one pass over a tile's weights
-constexpr int kMostTokens = 6;          // of the last one, or it would be left with too few
-constexpr size_t kFewTokens = kTokens;  // for which decoding pays no panel
-constexpr size_t kSomeTokens = 32;      // for which a panel of one tile is best
+constexpr int kFewTokens = 8;       // for which decoding pays no panel
+constexpr int kTokens = 4;          // of one pass over a panel's tiles
+constexpr int kMostTokens = 6;      // of the last one, or it would be left with too few
+constexpr size_t kSomeTokens = 32;  // for which a panel of one tile is best
 constexpr size_t kPanelTiles = kPanelRows / kLanes;
 
 // kLanes neighbouring rows, of which some are wanted. Rows are `pitch` bytes apart; a matrix with
@@ -220,35 +220,26 @@ struct Target {
     }
 };
 
+// Not inlined: on its own each keeps its sums in registers.
 template <class Blocks, int Tiles, int Tokens, class Source>
-inline void multiply_pass(const Tile (&tiles)[Tiles], const Source (&sources)[Tiles],
-                          const float* const (&scales)[Tiles], const QuantisedRows& x, size_t token,
-                          const Target& target) {
+[[gnu::noinline]] void multiply_pass(const Tile (&tiles)[Tiles], const Source (&sources)[Tiles],
+                                     const float* const (&scales)[Tiles], const QuantisedRows& x,
+                                     size_t token, const Target& target) {
     Floats sums[Tiles][Tokens];
     multiply_tiles<Blocks>(sources, scales, x.from(token), sums);
     for (int tile = 0; tile < Tiles; ++tile)
         for (int t = 0; t < Tokens; ++t) target.put(tiles[tile], token + t, sums[tile][t]);
 }
 
-// The tokens `token`..`end`, at most kMostTokens.
-template <class Blocks, int Tiles, class Source>
+// The tokens `token`..`end`, at most kMost of them.
+template <class Blocks, int Tiles, int kMost, class Source>
 inline void multiply_tokens(const Tile (&tiles)[Tiles], const Source (&sources)[Tiles],
                             const float* const (&scales)[Tiles], const QuantisedRows& x,
                             size_t token, size_t end, const Target& target) {
-    switch (end - token) {
-        case 6:
-            return multiply_pass<Blocks, Tiles, 6>(tiles, sources, scales, x, token, target);
-        case 5:
-            return multiply_pass<Blocks, Tiles, 5>(tiles, sources, scales, x, token, target);
-        case 4:
-            return multiply_pass<Blocks, Tiles, 4>(tiles, sources, scales, x, token, target);
-        case 3:
-            return multiply_pass<Blocks, Tiles, 3>(tiles, sources, scales, x, token, target);
-        case 2:
-            return multiply_pass<Blocks, Tiles, 2>(tiles, sources, scales, x, token, target);
-        case 1:
-            return multiply_pass<Blocks, Tiles, 1>(tiles, sources, scales, x, token, target);
-    }
+    if (end - token == kMost)
+        return multiply_pass<Blocks, Tiles, kMost>(tiles, sources, scales, x, token, target);
+    if constexpr (kMost > 1)
+        multiply_tokens<Blocks, Tiles, kMost - 1>(tiles, sources, scales, x, token, end, target);
 }
 
 template <class Blocks>
@@ -258,7 +249,8 @@ void multiply_streamed(const Matrix& matrix, RowRange range, const QuantisedRows
         const Tile tile = tile_at(matrix, row, range.end);
         read_scales<Blocks>(tile, panel);
         fetch_scales(tile, 1);
-        multiply_tokens<Blocks, 1>({tile}, {Streamed<Blocks>(tile)}, {panel}, x, 0, tokens, target);
+        multiply_tokens<Blocks, 1, kFewTokens>({tile}, {Streamed<Blocks>(tile)}, {panel}, x, 0,
+                                               tokens, target);
         row += tile.wanted;
     }
 }
@@ -319,14 +311,15 @@ void multiply_decoded(const Matrix& matrix, RowRange range, const QuantisedRows&
             size_t tile = 0;
             for (; tile + 2 <= count; tile += 2) {
                 const Decoded a(panel, matrix.inner, tile), b(panel, matrix.inner, tile + 1);
-                multiply_tokens<Blocks, 2>({tile_at(matrix, rows[tile], range.end),
-                                            tile_at(matrix, rows[tile + 1], range.end)},
-                                           {a, b}, {a.scales, b.scales}, x, token, end, target);
+                multiply_tokens<Blocks, 2, kMostTokens>(
+                    {tile_at(matrix, rows[tile], range.end),
+                     tile_at(matrix, rows[tile + 1], range.end)},
+                    {a, b}, {a.scales, b.scales}, x, token, end, target);
             }
             for (; tile < count; ++tile) {
                 const Decoded a(panel, matrix.inner, tile);
-                multiply_tokens<Blocks, 1>({tile_at(matrix, rows[tile], range.end)}, {a},
-                                           {a.scales}, x, token, end, target);
+                multiply_tokens<Blocks, 1, kMostTokens>({tile_at(matrix, rows[tile], range.end)},
+                                                        {a}, {a.scales}, x, token, end, target);
             }
         }
     }
