@@ -16,7 +16,7 @@ FORMATS = ("float32", "float16", "bf16", "int8", "int4", "mxfp4", "ggml mxfp4")
 FEW_BITS = ("int8", "int4", "mxfp4", "ggml mxfp4")
 INT4_LEVELS = np.array([-12, -9, -7, -5, -4, -3, -2, -1, 0, 1, 2, 3, 4, 6, 8, 12])
 SHAPES = ((1, 32), (2, 64), (3, 288), (5, 256), (64, 320), (7, 2880), (33, 4096))
-TOKENS = (1, 2, 3, 4, 5, 8, 17, 65, 130)
+TOKENS = (1, 2, 3, 4, 5, 6, 7, 8, 10, 17, 65, 130)
 
 Floats = NDArray[np.float64]
 
