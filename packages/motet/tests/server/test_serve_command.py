@@ -235,14 +235,14 @@ def running(server: ServerProcess) -> float:
 def test_a_client_that_leaves_ends_its_generation(
     server: ServerProcess, openai_client: OpenAI, stream: bool
 ) -> None:
-    asked: Any = {"model": "motet-nano", "messages": FOREVER, "n": 8, "temperature": 1.5}
+    asked: Any = {"model": "motet-nano", "messages": FOREVER, "n": 16, "temperature": 1.5}
     if stream:
         chunks = openai_client.chat.completions.create(**asked, stream=True)
         next(iter(chunks))
         chunks.close()
     else:
         with pytest.raises(openai.APITimeoutError):
-            openai_client.chat.completions.create(**asked, timeout=0.5)
+            openai_client.chat.completions.create(**asked, timeout=0.1)
     deadline = time.monotonic() + 10
     while running(server) > 1 and time.monotonic() < deadline:  # the one that asks
         time.sleep(0.1)
@@ -250,10 +250,17 @@ def test_a_client_that_leaves_ends_its_generation(
 
 
 def test_nothing_that_was_said_is_logged(server: ServerProcess, openai_client: OpenAI) -> None:
+    def answered() -> list[Any]:
+        requests = [line for line in server.log if line["message"] == "request"]
+        return [line for line in requests if line["path"] == "/v1/responses"]
+
+    before = len(answered())
     openai_client.responses.create(model="motet-nano", input=SUM)
-    lines = [line for line in server.log if line["message"] == "request"]
-    assert lines[-1]["path"] == "/v1/responses"
-    assert lines[-1]["status"] == 200
+    deadline = time.monotonic() + 10
+    while len(answered()) == before and time.monotonic() < deadline:  # written after the answer
+        time.sleep(0.01)
+    assert len(answered()) == before + 1
+    assert answered()[-1]["status"] == 200
     assert "123" not in json.dumps([line.get("asked") for line in server.log])
     assert all("asked" not in line for line in server.log)
 
@@ -278,7 +285,8 @@ def test_sigterm_lets_a_running_answer_finish_and_keys_are_kept(tmp_path: Path) 
         assert events[-1].type == "response.completed"
         ending.join()
     assert ended == [-15]
-    assert process.log[-1]["message"] == "request"
+    # A quick machine answers before the signal is heard.
+    assert {line["message"] for line in process.log[-2:]} == {"draining", "request"}
     assert any(SUM in line.get("asked", "") for line in process.log)
 
 
