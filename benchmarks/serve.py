@@ -44,6 +44,7 @@ PROMPT, ANSWER = 128, 32  # tokens
 SHARED, OWN = 4096, 16  # tokens of the shared beginning, and of each end
 ORDINARY = 199_000  # ids below are those of ordinary text
 GREEDY = SamplingParameters(temperature=0)
+FRESH = httpx.Limits(max_keepalive_connections=0)  # llama.cpp's server hangs up on idle ones
 
 Figures = dict[str, float]
 
@@ -195,7 +196,7 @@ async def round_(options: argparse.Namespace, model: Path, number: int) -> dict[
     llama = [str(options.llama / "llama-server"), "-m", str(model), "--port", port, "--no-ui"]
     llama += ["-t", threads, "-tb", threads, "-np", str(CLIENTS[-1]), "--kv-unified"]
     llama += ["-c", str(max(2 * options.shared, CLIENTS[-1] * (PROMPT + ANSWER + 64)))]
-    async with httpx.AsyncClient(timeout=None) as http:
+    async with httpx.AsyncClient(timeout=None, limits=FRESH) as http:
         with running([*motet, "--threads", threads], url):
             figures["motet"] = await measure(
                 asking(http, url), random.Random(number), options.shared
@@ -205,7 +206,7 @@ async def round_(options: argparse.Namespace, model: Path, number: int) -> dict[
                 asking(http, url), engine, random.Random(f"{number}"), options.repeats
             )
             await engine.close()
-    async with httpx.AsyncClient(timeout=None) as http:
+    async with httpx.AsyncClient(timeout=None, limits=FRESH) as http:
         with running(llama, url):
             figures["llama.cpp"] = await measure(
                 asking(http, url), random.Random(number), options.shared
