@@ -66,8 +66,8 @@ SPELLED = ("<|channel|>commentary", "<|message|>", "<|start|>assistant", "<|cons
 
 TOOLS = frozenset(("functions.f", "functions.get_weather", "browser.search", "browser.open"))
 ROLES = (None, *[Role.ASSISTANT] * 4, Role.USER, Role.TOOL, Role.SYSTEM)
-INTRODUCED = re.compile(r"(<\|\w+\|>\s*(to=\s*)?|to=\s*)[\w.:/+-]*")
-"""A mark and the name that it introduces."""
+INTRODUCED = re.compile(r"(<\|\w+\|>\s*(to=\s*)?|to=\s*)[\w.:/+-]*((?<=to)=\s*[\w.:/+-]*)?")
+"""A mark and the name that it introduces; a recipient may be glued to a role."""
 
 NAMED = re.compile(
     r"(?i:json|code|text|markdown|xml|yaml)|system|developer|user|assistant|tool|analysis|final"
