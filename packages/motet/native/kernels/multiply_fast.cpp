@@ -3,11 +3,11 @@
 // The unit is a tile of kLanes rows. Per block, its integer dot products with a token's activations
 // are exact; they are converted, multiplied by both scales and added to the tile's sums, one block
 // after the other. An element is thus the same chain of the same operations however many tokens
-// there are, which rows share its tile, and where its weights come from:
+// there are, which rows share its tile, and where its weights come from.
 //
-// With few tokens the weights are decoded as they stream by, and the next tile is fetched from
-// memory while this one is computed: memory is read as one stream although a tile walks eight or
-// sixteen rows at once. With more tokens, tiles are decoded once into a panel in the cache.
+// With one or two tokens a tile's rows are read one after the other (row_dots.hpp). With a few more
+// the weights are decoded as they stream by, and the next tile is fetched from memory while this
+// one is computed. With many, tiles are decoded once into a panel in the cache.
 #include "kernels/row_dots.hpp"
 
 namespace motet::MOTET_ISA {

@@ -13,8 +13,8 @@ namespace motet::MOTET_ISA {
 #if defined(__AVX2__)
 
 constexpr size_t kGroup = kLanes;  // blocks of a row that are summed at once
-constexpr size_t kFetchedAhead =
-    8 * 1024;  // bytes: beyond the page that the processor would stop at
+// In bytes: beyond the page at whose end the processor would stop to fetch by itself.
+constexpr size_t kFetchedAhead = 8 * 1024;
 
 // Lane 4i + j has the sum of the i-th four lanes of register j.
 inline Quads sum_fours(Quads a, Quads b, Quads c, Quads d) {
@@ -129,7 +129,7 @@ struct Row<Int8Blocks> : ByteRow<Int8Blocks> {};
 template <class Blocks>
 class RowDots {
   public:
-    // `scratch` has room for floats(inner, tokens).
+    // For at least kGroup blocks. `scratch`: 4 * inner floats are enough for two tokens.
     RowDots(const QuantisedRows& x, size_t tokens, float* scratch)
         : blocks_(x.inner / 32),
           groups_((blocks_ + kGroup - 1) / kGroup),
