@@ -219,15 +219,16 @@ Weights::Weights(const Config& config, const TensorViews& tensors, Precision pre
     final_norm = reader.vector("model.norm.weight", {config.hidden_size});
     head = reader.matrix("lm_head.weight", config.vocabulary_size, config.hidden_size);
     if (precision == Precision::exact) return;
+    // Keys, values and head lose more in 4 bits than their bytes are worth (docs/performance.md).
     const Type type = precision == Precision::fast4 ? Type::int4 : Type::q8_0;
     for (size_t i = 0; i < layers.size(); ++i) {
         const std::string attention = "model.layers." + std::to_string(i) + ".self_attn.";
         derive(attention + "q_proj.weight", layers[i].query, type, kernels, threads);
-        derive(attention + "k_proj.weight", layers[i].key, type, kernels, threads);
-        derive(attention + "v_proj.weight", layers[i].value, type, kernels, threads);
+        derive(attention + "k_proj.weight", layers[i].key, Type::q8_0, kernels, threads);
+        derive(attention + "v_proj.weight", layers[i].value, Type::q8_0, kernels, threads);
         derive(attention + "o_proj.weight", layers[i].attention_out, type, kernels, threads);
     }
-    derive("lm_head.weight", head, type, kernels, threads);
+    derive("lm_head.weight", head, Type::q8_0, kernels, threads);
 }
 
 const float* Weights::keep_floats(const TensorView& view) {

@@ -34,7 +34,7 @@ using TensorViews = std::unordered_map<std::string, TensorView>;  // by Hugging 
 enum class Precision {
     exact,  // float32 on the weights of the file
     fast,   // activations of 8 bits; dense matrices in 8 bits, derived when the model is loaded
-    fast4,  // the same with dense matrices in 4 bits
+    fast4,  // the same with queries' and outputs' matrices in 4 bits
 };
 
 struct Expert {

@@ -35,7 +35,11 @@ def test_the_second_model_computes_the_same_from_the_file(
 ) -> None:
     tokens = random_tokens(checkpoint.config, 20, 0)
     first = native_model(checkpoint, precision=precision)
-    assert first.derived()
+    assert {name: dtype for name, (dtype, _) in first.derived().items()} == {
+        name: dtype
+        for name in checkpoint.tensors
+        if (dtype := derived.derived_dtype(name, precision))
+    }
     (file,) = kept_files(tmp_path)
     made = file.stat().st_mtime_ns
     second = native_model(checkpoint, precision=precision)

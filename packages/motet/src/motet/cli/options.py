@@ -73,7 +73,7 @@ Seed = Annotated[
 Precision = Annotated[
     Literal["fast", "fast4", "exact"],
     typer.Option(
-        help="fast computes in 8 bits where little is lost, fast4 keeps attention and head in 4,"
+        help="fast computes in 8 bits where little is lost, fast4 keeps half of attention in 4,"
         " exact computes in float32 on the file's weights."
     ),
 ]

@@ -12,7 +12,9 @@ from motet.checkpoint import ModelConfig
 from motet.checkpoint.config import SLIDING
 
 _EXPERT_BITS = 4.25  # MXFP4: 32 values of 4 bits and a scale byte
-_DENSE_BITS = {"fast4": 4.5, "fast": 8.5, "exact": 16.0}  # 32 values and a float16; bfloat16
+# 32 values and a float16; bfloat16. Queries' and outputs' matrices, and the others.
+_LARGE_BITS = {"fast4": 4.5, "fast": 8.5, "exact": 16.0}
+_DENSE_BITS = {"fast4": 8.5, "fast": 8.5, "exact": 16.0}
 _CACHE_BYTES = {"fast4": 2.0, "fast": 2.0, "exact": 4.0}  # bfloat16, float32
 
 
@@ -35,15 +37,16 @@ def step_cost(
     expert = 3 * config.hidden_size * config.intermediate_size
     share = config.experts_per_token / config.experts
     distinct = config.experts * (1 - (1 - share) ** rows)
-    attention = config.hidden_size * (2 * config.query_width + 2 * config.key_value_width)
+    large = 2 * config.hidden_size * config.query_width
+    small = 2 * config.hidden_size * config.key_value_width
     head = config.vocabulary_size * config.hidden_size
     positions = _positions(config, depth, tokens)
     weights = (
-        config.layers * (distinct * expert * _EXPERT_BITS)
-        + (config.layers * attention + head) * _DENSE_BITS[precision]
+        config.layers * (distinct * expert * _EXPERT_BITS + large * _LARGE_BITS[precision])
+        + (config.layers * small + head) * _DENSE_BITS[precision]
     )
     cache = sequences * sum(positions) * 2 * config.key_value_width * _CACHE_BYTES[precision]
-    per_row = config.layers * (config.experts_per_token * expert + attention)
+    per_row = config.layers * (config.experts_per_token * expert + large + small)
     scores = sum(seen * tokens * 2 * config.query_width for seen in positions) * sequences
     return StepCost(
         bytes=weights / 8 + cache, operations=2 * (rows * per_row + sequences * head + scores)

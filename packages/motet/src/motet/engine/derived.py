@@ -27,27 +27,46 @@ Matrices = Mapping[str, tuple[str, NDArray[Any]]]
 """By the name of the tensor they stand for: dtype and blocks [rows, bytes]."""
 
 _VERSION = 1  # of the blocks' layout
-_DTYPES = {"fast": "Q8_0", "fast4": "INT4"}
+_LARGE = ("q_proj.weight", "o_proj.weight")  # in 4 bits where fast4 is asked for
+_OTHERS = ("k_proj.weight", "v_proj.weight", "lm_head.weight")
 _BLOCK_BYTES = {"Q8_0": BLOCK_SIZES["Q8_0"], "INT4": 18}
 _WORTH_KEEPING = 64_000_000  # bytes that take a noticeable time to derive
 _SAMPLE = 4096  # bytes of a tensor's beginning, middle and end
 
 
+def derived_dtype(name: str, precision: str) -> str | None:
+    """What the tensor of this name is derived as: "Q8_0", "INT4" or not at all.
+
+    Which matrices bear 4 bits is measured by benchmarks/precision.py.
+    """
+    if precision == "exact" or not name.endswith(_LARGE + _OTHERS):
+        return None
+    return "INT4" if precision == "fast4" and name.endswith(_LARGE) else "Q8_0"
+
+
+def derived_bytes(tensor: Tensor | TensorSpec, dtype: str) -> int:
+    """The bytes of a tensor [rows, inner] that is derived as `dtype`."""
+    rows, row_bytes = _shape(tensor, dtype)
+    return rows * row_bytes
+
+
 def kept_matrices(checkpoint: Checkpoint, precision: str) -> Matrices:
     """What `keep_matrices` kept of this checkpoint, from a mapped file; nothing if it did not."""
-    if precision not in _DTYPES:
+    if precision == "exact":
         return {}
-    dtype = _DTYPES[precision]
     try:
         file = SafetensorsFile(_path(checkpoint, precision))
-        matrices = {name: (dtype, file.data(name)) for name in file.tensors}
+        matrices = {
+            name: (derived_dtype(name, precision) or "", file.data(name)) for name in file.tensors
+        }
     except (CheckpointError, KeyError, OSError, RuntimeError):  # the last: there is no home
         return {}
     fits = all(
         name in checkpoint.tensors
+        and dtype
         and data.dtype == np.uint8
         and data.shape == _shape(checkpoint.tensors[name], dtype)
-        for name, (_, data) in matrices.items()
+        for name, (dtype, data) in matrices.items()
     )
     return matrices if fits else {}
 
@@ -90,6 +109,6 @@ def _content(checkpoint: Checkpoint) -> str:
     return digest.hexdigest()[:32]
 
 
-def _shape(tensor: Tensor, dtype: str) -> tuple[int, ...]:
+def _shape(tensor: Tensor | TensorSpec, dtype: str) -> tuple[int, ...]:
     rows, inner = tensor.shape
     return rows, inner // BLOCK_VALUES * _BLOCK_BYTES[dtype]

@@ -8,20 +8,19 @@ then never reads again.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from math import prod
 
 from motet.checkpoint import Checkpoint, ModelConfig, Tensor, TensorSpec
 from motet.checkpoint.inspection import available_memory, show_bytes
 from motet.checkpoint.layout import tensor_specs
 from motet.checkpoint.published import published_config
 from motet.checkpoint.sizes import cache_bytes
+from motet.engine.derived import derived_bytes, derived_dtype
 from motet.engine.errors import EngineError
 from motet.engine.pages import PageSizes
 
 _CONTEXT = 4096  # tokens that have to fit at least
 _SHARE = 0.5  # of the memory beside the weights that keys and values may take
-_DERIVED = ("q_proj.weight", "k_proj.weight", "v_proj.weight", "o_proj.weight", "lm_head.weight")
-_DERIVED_BITS = {"fast": 8.5, "fast4": 4.5}  # with a share of a float16; the smallest last
+_DERIVING = ("fast", "fast4")  # the smallest last
 
 
 def memory_needed(checkpoint: Checkpoint, precision: str, tokens: int) -> int:
@@ -60,7 +59,7 @@ def default_limit(spare: int | None, sizes: PageSizes, context_length: int) -> i
 
 
 def _what_fits(checkpoint: Checkpoint, available: int) -> str:
-    for precision in _DERIVED_BITS:
+    for precision in _DERIVING:
         if memory_needed(checkpoint, precision, _CONTEXT) <= available:
             return f"the {precision} precision would fit"
     smaller = published_config("20b")
@@ -80,6 +79,5 @@ def _needed(
 def _resident_bytes(tensor: Tensor | TensorSpec, precision: str) -> int:
     if tensor.name == "model.embed_tokens.weight":
         return 0  # a row for each token, and no more
-    if precision in _DERIVED_BITS and tensor.name.endswith(_DERIVED):
-        return round(prod(tensor.shape) * _DERIVED_BITS[precision] / 8)
-    return tensor.nbytes
+    dtype = derived_dtype(tensor.name, precision)
+    return derived_bytes(tensor, dtype) if dtype else tensor.nbytes

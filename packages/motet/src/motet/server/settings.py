@@ -56,7 +56,7 @@ class Settings:
     precision: Literal["fast", "fast4", "exact"] = field(
         default="fast",
         metadata=about(
-            "8-bit activations; attention and head in 4 bits too; or float32 throughout."
+            "8-bit activations; half of attention in 4 bits too; or float32 throughout."
         ),
     )
     threads: Annotated[int, Ge(1), Le(256)] | None = field(
