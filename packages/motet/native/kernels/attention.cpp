@@ -13,7 +13,12 @@ namespace {
 
 constexpr float kMinusInfinity = -__builtin_inff();
 
-constexpr int kHeads = 4;      // worked on together, in registers
+// Worked on together, in registers: as many as there is room for.
+#if defined(__AVX512F__)
+constexpr int kHeads = 8;
+#else
+constexpr int kHeads = 4;
+#endif
 constexpr int kPartners = 16;  // that pass over the keys and values together
 
 // The running state of up to kHeads query heads that read the same keys and values.
@@ -24,17 +29,30 @@ struct Softmax {
     alignas(64) float mixed[kHeads][kMaximumHeadDim];
 };
 
+inline intptr_t address(const void* from) { return reinterpret_cast<intptr_t>(from); }
+
+// Asks for what is `ahead` bytes further on, once a line for neighbouring vectors. Blocks lie
+// anywhere in memory, so that the processor cannot foresee the next one; all at once would be more
+// requests than it can have open.
+template <class Element>
+inline void fetch(const Element* from, intptr_t ahead, int vector) {
+    if (vector * kLanes * sizeof(Element) % 64 == 0)
+        __builtin_prefetch(reinterpret_cast<const void*>(address(from) + ahead));
+}
+
 inline Floats load_elements(const float* from) { return load_floats(from); }
 inline Floats load_elements(const Bf16* from) { return load_bf16(from); }
 
 // Scores of `Vectors * kLanes` positions from number i.
 template <int Heads, int Vectors, class Element>
 inline void score_some(Softmax& state, const float* queries, size_t head_dim, const Element* keys,
-                       size_t i) {
+                       intptr_t ahead, size_t i) {
     Floats scores[Heads][Vectors] = {};
     for (size_t d = 0; d < head_dim; ++d)
         for (int v = 0; v < Vectors; ++v) {
-            const Floats key = load_elements(keys + d * kBlockPositions + i + v * kLanes);
+            const Element* from = keys + d * kBlockPositions + i + v * kLanes;
+            fetch(from, ahead, v);
+            const Floats key = load_elements(from);
             for (int h = 0; h < Heads; ++h)
                 scores[h][v] = fma(broadcast(queries[h * head_dim + d]), key, scores[h][v]);
         }
@@ -45,11 +63,11 @@ inline void score_some(Softmax& state, const float* queries, size_t head_dim, co
 // Scores of the positions begin..end of a block; everything outside is minus infinity.
 template <int Heads, class Element>
 inline void score(Softmax& state, const float* queries, size_t head_dim, const Element* keys,
-                  size_t begin, size_t end) {
+                  intptr_t ahead, size_t begin, size_t end) {
     size_t i = begin / kLanes * kLanes;
     for (; i + kLanes < end; i += 2 * kLanes)
-        score_some<Heads, 2>(state, queries, head_dim, keys, i);
-    if (i < end) score_some<Heads, 1>(state, queries, head_dim, keys, i);
+        score_some<Heads, 2>(state, queries, head_dim, keys, ahead, i);
+    if (i < end) score_some<Heads, 1>(state, queries, head_dim, keys, ahead, i);
     for (int h = 0; h < Heads; ++h) {
         for (size_t j = 0; j < begin; ++j) state.weights[h][j] = kMinusInfinity;
         for (size_t j = end; j < kBlockPositions; ++j) state.weights[h][j] = kMinusInfinity;
@@ -84,15 +102,17 @@ inline void weigh(Softmax& state, size_t stride, size_t begin, size_t end) {
 
 // Adds the weighted values of the positions begin..end: `Vectors * kLanes` dimensions from d.
 template <int Heads, int Vectors, class Element>
-inline void mix_some(Softmax& state, const Element* values, size_t stride, size_t begin, size_t end,
-                     size_t d) {
+inline void mix_some(Softmax& state, const Element* values, intptr_t ahead, size_t stride,
+                     size_t begin, size_t end, size_t d) {
     Floats mixed[Heads][Vectors];
     for (int h = 0; h < Heads; ++h)
         for (int v = 0; v < Vectors; ++v)
             mixed[h][v] = load_floats(state.mixed[h] + d + v * kLanes);
     for (size_t i = begin; i < end; ++i)
         for (int v = 0; v < Vectors; ++v) {
-            const Floats value = load_elements(values + i * stride + d + v * kLanes);
+            const Element* from = values + i * stride + d + v * kLanes;
+            fetch(from, ahead, v);
+            const Floats value = load_elements(from);
             for (int h = 0; h < Heads; ++h)
                 mixed[h][v] = fma(broadcast(state.weights[h][i]), value, mixed[h][v]);
         }
@@ -101,11 +121,12 @@ inline void mix_some(Softmax& state, const Element* values, size_t stride, size_
 }
 
 template <int Heads, class Element>
-inline void mix(Softmax& state, const Element* values, size_t stride, size_t begin, size_t end) {
+inline void mix(Softmax& state, const Element* values, intptr_t ahead, size_t stride, size_t begin,
+                size_t end) {
     size_t d = 0;
     for (; d + kLanes < stride; d += 2 * kLanes)
-        mix_some<Heads, 2>(state, values, stride, begin, end, d);
-    if (d < stride) mix_some<Heads, 1>(state, values, stride, begin, end, d);
+        mix_some<Heads, 2>(state, values, ahead, stride, begin, end, d);
+    if (d < stride) mix_some<Heads, 1>(state, values, ahead, stride, begin, end, d);
 }
 
 inline void begin(Softmax& state, const float* sinks, int heads, size_t stride) {
@@ -116,41 +137,28 @@ inline void begin(Softmax& state, const float* sinks, int heads, size_t stride) 
     }
 }
 
-// Takes in the positions begin..end of a block.
+// Takes in the positions begin..end of a block; the next one is `ahead` bytes further on.
 template <int Heads, class Element>
 inline void read_block(Softmax& state, const AttentionJob& job, size_t head, const Element* block,
-                       size_t begin, size_t end) {
+                       intptr_t ahead, size_t begin, size_t end) {
     const CacheShape& shape = job.shape;
     const size_t stride = shape.value_stride();
     score<Heads>(state, job.queries + head * shape.head_dim, shape.head_dim,
-                 block + shape.keys_offset(job.key_value_head), begin, end);
+                 block + shape.keys_offset(job.key_value_head), ahead, begin, end);
     weigh<Heads>(state, stride, begin, end);
-    mix<Heads>(state, block + shape.values_offset(job.key_value_head), stride, begin, end);
+    mix<Heads>(state, block + shape.values_offset(job.key_value_head), ahead, stride, begin, end);
 }
 
-template <class Element>
+template <int Heads, class Element>
 inline void read_block(Softmax& state, const AttentionJob& job, size_t head, int heads,
-                       const Element* block, size_t begin, size_t end) {
-    switch (heads) {
-        case 4:
-            return read_block<4>(state, job, head, block, begin, end);
-        case 3:
-            return read_block<3>(state, job, head, block, begin, end);
-        case 2:
-            return read_block<2>(state, job, head, block, begin, end);
-        default:
-            return read_block<1>(state, job, head, block, begin, end);
-    }
+                       const Element* block, intptr_t ahead, size_t begin, size_t end) {
+    if (heads == Heads)
+        read_block<Heads>(state, job, head, block, ahead, begin, end);
+    else if constexpr (Heads > 1)
+        read_block<Heads - 1>(state, job, head, heads, block, ahead, begin, end);
 }
 
-// Asks for what the next block has for these heads: blocks lie anywhere in memory, so that the
-// processor cannot foresee them.
-MOTET_INLINE void fetch_block(const CacheShape& shape, size_t head, const uint8_t* block) {
-    const size_t bytes = shape.block_bytes() / shape.key_value_heads;
-    for (size_t byte = 0; byte < bytes; byte += 64) __builtin_prefetch(block + head * bytes + byte);
-}
-
-// The query heads first..last of the job. A block is in the cache when the second four meet it.
+// The query heads first..last of the job. A block is in the cache when further ones meet it.
 template <class Element>
 void attend(const AttentionJob& job, size_t first, size_t last) {
     const size_t head_dim = job.shape.head_dim;
@@ -166,11 +174,12 @@ void attend(const AttentionJob& job, size_t first, size_t last) {
         const size_t begin = job.first > start ? job.first - start : 0;
         const size_t left = job.last + 1 - start;
         const size_t end = left < kBlockPositions ? left : kBlockPositions;
-        if (b < job.last / kBlockPositions)
-            fetch_block(job.shape, job.key_value_head, job.blocks[b + 1]);
+        const intptr_t ahead = b < job.last / kBlockPositions
+                                   ? address(job.blocks[b + 1]) - address(job.blocks[b])
+                                   : 0;
         for (size_t head = first; head < last; head += kHeads)
-            read_block(states[(head - first) / kHeads], job, head, heads(head),
-                       reinterpret_cast<const Element*>(job.blocks[b]), begin, end);
+            read_block<kHeads>(states[(head - first) / kHeads], job, head, heads(head),
+                               reinterpret_cast<const Element*>(job.blocks[b]), ahead, begin, end);
     }
     for (size_t head = first; head < last; ++head) {
         const Softmax& state = states[(head - first) / kHeads];

@@ -66,7 +66,11 @@ inline Floats broadcast(float value) {
 }
 
 inline Floats load_bf16(const Bf16* from) {
+#if defined(__AVX512F__)  // the compiler would convert two halves and join them
+    return (Floats)_mm512_slli_epi32(_mm512_cvtepu16_epi32(load<__m256i>(from)), 16);
+#else
     return (Floats)(__builtin_convertvector(load<Halves>(from), Words) << 16);
+#endif
 }
 
 inline Floats fma(Floats a, Floats b, Floats c) {
