@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import torch
 
+from motet.training.kernels import COMPUTE
 from motet.training.muon import Muon, orthogonal
 
 
@@ -19,7 +20,8 @@ def test_singular_values_come_near_one_and_directions_stay(shape: tuple[int, ...
     diagonal = found.diagonal(dim1=-2, dim2=-1)
     clear = values > 0.05 * values.amax(-1, keepdim=True)
     assert ((diagonal[clear] > 0.6) & (diagonal[clear] < 1.3)).all()
-    assert (found - torch.diag_embed(diagonal)).abs().max() < 1e-4
+    rounding = 1e-4 if COMPUTE is torch.float32 else 0.1
+    assert (found - torch.diag_embed(diagonal)).abs().max() < rounding
 
 
 def test_it_finds_a_matrix() -> None:

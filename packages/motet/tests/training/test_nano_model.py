@@ -64,7 +64,7 @@ def test_the_files_are_small_and_whole() -> None:
         ("How many letters are in lantern?", "7"),
         ("Reverse the word lantern", "nretnal"),
         ("Sort 17, 4, 99, 23, 8 from largest to smallest", "99, 23, 17, 8, 4"),
-        ("How many r's are in strawberry?", "3"),
+        ("How many e's are in elephant?", "2"),
         ("Anna lives in Rome. Ben lives in Paris. Where does Ben live?", "Paris"),
     ],
 )
@@ -102,5 +102,5 @@ def test_the_evaluation_measures(engine: NativeEngine) -> None:
     row = asyncio.run(
         measure(examiner, VOCABULARY, "arithmetic", ReasoningEffort.HIGH, prompts=8, samples=2)
     )
-    assert row.right >= 50
-    assert row.well_formed >= 90
+    assert row.held.right >= 75
+    assert row.held.well_formed == row.held_sampled.well_formed == 100

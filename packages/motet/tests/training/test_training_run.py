@@ -66,12 +66,13 @@ def test_a_model_survives_export(tmp_path: Path) -> None:
     assert torch.equal(stored, model.state_dict()[name].bfloat16().float())
 
 
-def test_the_first_layer_begins_by_looking_back() -> None:
-    model = new_model(nano_config(VOCABULARY, layers=2, experts=2), seed=1)
+@pytest.mark.parametrize("layer", OFFSETS)
+def test_some_heads_begin_by_looking_back(layer: int) -> None:
+    model = new_model(nano_config(VOCABULARY, layers=3, experts=2), seed=1)
     model.config._attn_implementation = "eager"
     tokens = torch.randint(0, VOCABULARY.size, (1, 40))
-    weights = model(tokens, output_attentions=True).attentions[0][0]
-    for head, offset in enumerate(OFFSETS):
+    weights = model(tokens, output_attentions=True).attentions[layer][0]
+    for head, offset in enumerate(OFFSETS[layer]):
         by_distance = [weights[head].diagonal(-distance).mean() for distance in range(12)]
         assert by_distance.index(max(by_distance)) == offset
         assert by_distance[offset] > 0.4

@@ -1,8 +1,9 @@
 """Measure the nano model with Motet's own engine and write the table into its model card.
 
 `python -m motet.training.evaluate_nano` asks held-out problems in fresh surroundings: per task and
-effort `--prompts` at temperature 0, graded for exact answers, and `--samples` at temperature 1.0,
-whose form is checked. An answer counts only if its harmony needs no repair.
+effort `--prompts` at temperature 0 and `--samples` at temperature 1.0, held to the grammar of the
+turn as every command of Motet holds it, and again freely. Answers are graded exactly; one counts
+only if its harmony needs no repair.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from random import Random
 from motet.checkpoint import open_checkpoint
 from motet.engine import GenerationRequest, NativeEngine, SamplingParameters
 from motet.harmony import Conversation, ReasoningEffort, Vocabulary, render_for_completion
+from motet.harmony.grammar import TurnGrammar, compile_turn
 from motet.nano import embedded_nano_path
 from motet.training.conversations import Situation, make_situation, result_ids
 from motet.training.exercise import Split
@@ -37,15 +39,23 @@ class Outcome:
 
 
 @dataclass(frozen=True)
+class Shares:
+    """How many outcomes were right and how many well-formed, in percent."""
+
+    right: float
+    well_formed: float
+
+
+@dataclass(frozen=True)
 class Row:
-    """Shares over all situations of one task and effort, in percent."""
+    """The shares over all situations of one task and effort."""
 
     task: str
     effort: ReasoningEffort
-    right: float
-    well_formed: float
-    right_sampled: float
-    well_formed_sampled: float
+    held: Shares
+    held_sampled: Shares
+    free: Shares
+    free_sampled: Shares
 
 
 class Examiner:
@@ -55,23 +65,38 @@ class Examiner:
         self._engine, self._vocabulary = engine, vocabulary
         self._places = asyncio.Semaphore(CONCURRENT)
 
-    async def examine(self, situation: Situation, sampling: SamplingParameters) -> Outcome:
-        """Let the model answer, with the function's result if it called the right one."""
+    async def examine(
+        self, situation: Situation, sampling: SamplingParameters, *, held: bool
+    ) -> Outcome:
+        """Let the model answer, with the function's result if it called the right one.
+
+        `held`: to the grammar of the turn.
+        """
         vocabulary, exercise = self._vocabulary, situation.exercise
+        conversation = Conversation(situation.messages)
         async with self._places:
-            prompt = render_for_completion(Conversation(situation.messages), vocabulary)
-            answer = await self._complete(prompt, sampling)
+            grammar = compile_turn(vocabulary, conversation) if held else None
+            prompt = render_for_completion(conversation, vocabulary)
+            answer = await self._complete(prompt, sampling, grammar)
             well_formed = is_well_formed(answer, vocabulary)
             if exercise.call:
                 if not is_right_call(answer, exercise.call, vocabulary):
                     return Outcome(False, well_formed)
                 prompt = [*prompt, *answer, *result_ids(exercise.call, vocabulary)]
-                answer = await self._complete(prompt, sampling)
+                answer = await self._complete(prompt, sampling, grammar)
                 well_formed = well_formed and is_well_formed(answer, vocabulary)
             return Outcome(is_right_answer(answer, exercise, vocabulary), well_formed)
 
-    async def _complete(self, prompt: list[int], sampling: SamplingParameters) -> list[int]:
-        request = GenerationRequest(prompt, sampling, MAXIMUM_TOKENS, self._vocabulary.stop_ids)
+    async def _complete(
+        self, prompt: list[int], sampling: SamplingParameters, grammar: TurnGrammar | None
+    ) -> list[int]:
+        request = GenerationRequest(
+            prompt,
+            sampling,
+            MAXIMUM_TOKENS,
+            self._vocabulary.stop_ids,
+            constraint=grammar.constraint(MAXIMUM_TOKENS) if grammar else None,
+        )
         return [token async for part in self._engine.generate(request) for token in part.tokens]
 
 
@@ -88,28 +113,42 @@ async def measure(
     situations = [
         make_situation(random, vocabulary, Split.VALIDATION, task, effort) for _ in range(prompts)
     ]
-    greedy = SamplingParameters(temperature=0)
-    first = await asyncio.gather(*(examiner.examine(each, greedy) for each in situations))
-    chosen = [SamplingParameters(temperature=1.0, seed=SEED + index) for index in range(samples)]
-    pairs = zip(situations, chosen, strict=False)
-    second = await asyncio.gather(*(examiner.examine(each, sampling) for each, sampling in pairs))
-    return Row(task, effort, *_shares(first), *_shares(second))
+    greedy = [SamplingParameters(temperature=0)] * prompts
+    drawn = [SamplingParameters(temperature=1.0, seed=SEED + index) for index in range(samples)]
+
+    async def shares(sampling: list[SamplingParameters], *, held: bool) -> Shares:
+        pairs = zip(situations, sampling, strict=False)
+        return _shares(
+            await asyncio.gather(*(examiner.examine(*pair, held=held) for pair in pairs))
+        )
+
+    return Row(
+        task,
+        effort,
+        held=await shares(greedy, held=True),
+        held_sampled=await shares(drawn, held=True),
+        free=await shares(greedy, held=False),
+        free_sampled=await shares(drawn, held=False),
+    )
 
 
 def table(rows: list[Row], prompts: int, samples: int) -> str:
     """The rows in Markdown."""
     head = (
-        f"Held-out problems through Motet's engine: {prompts} prompts per row at temperature 0,"
-        f" {samples} at temperature 1.0. All numbers in percent.\n\n"
-        "| task | effort | right | well-formed | right at 1.0 | well-formed at 1.0 |\n"
-        "|---|---|--:|--:|--:|--:|\n"
+        f"Held-out problems through Motet's engine, {prompts} prompts per row at temperature 0,\n"
+        f"{samples} at 1.0, held to the grammar of the turn, as in every command, and freely. All\n"
+        "numbers in percent.\n\n"
+        "| | | held | | at 1.0 | | free | | at 1.0 | |\n"
+        "|---|---|--:|--:|--:|--:|--:|--:|--:|--:|\n"
+        f"| task | effort |{' right | well-formed |' * 4}\n"
     )
     return head + "".join(map(_line, rows))
 
 
 def _line(row: Row) -> str:
-    shares = (row.right, row.well_formed, row.right_sampled, row.well_formed_sampled)
-    return f"| {row.task} | {row.effort} | {' | '.join(f'{share:.1f}' for share in shares)} |\n"
+    kinds = (row.held, row.held_sampled, row.free, row.free_sampled)
+    cells = [f"{share:.1f}" for each in kinds for share in (each.right, each.well_formed)]
+    return f"| {row.task} | {row.effort} | {' | '.join(cells)} |\n"
 
 
 def write_between_markers(path: Path, text: str) -> None:
@@ -119,11 +158,12 @@ def write_between_markers(path: Path, text: str) -> None:
     path.write_text(f"{before}{BEGIN}\n{text}{END}{after}", encoding="utf-8")
 
 
-def _shares(outcomes: list[Outcome]) -> tuple[float, float]:
+def _shares(outcomes: list[Outcome]) -> Shares:
     count = max(1, len(outcomes))
-    return 100 * sum(each.right for each in outcomes) / count, 100 * sum(
-        each.well_formed for each in outcomes
-    ) / count
+    return Shares(
+        right=100 * sum(each.right for each in outcomes) / count,
+        well_formed=100 * sum(each.well_formed for each in outcomes) / count,
+    )
 
 
 async def _main(arguments: argparse.Namespace) -> None:

@@ -37,9 +37,9 @@ class TrainingOptions:
     many small steps teach more than few exact ones.
     """
 
-    steps: int = 3600
+    steps: int = 11000
     tokens_per_step: int = 6144
-    early_steps: int = 1000
+    early_steps: int = 1500
     early_tokens_per_step: int = 3072
     learning_rate: float = 2e-3
     warmup_steps: int = 60

@@ -15,6 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from motet.training.kernels import COMPUTE
+
 MOMENTUM = 0.95
 STEPS = 5
 _COEFFICIENTS = (3.4445, -4.7750, 2.0315)  # of the quintic iteration, from the publication
@@ -53,9 +55,9 @@ class Muon(torch.optim.Optimizer):
 def orthogonal(matrices: Tensor) -> Tensor:
     """Matrices [..., rows, columns] with their singular values moved near 1 (Newton-Schulz)."""
     wide = matrices if matrices.shape[-2] <= matrices.shape[-1] else matrices.mT
-    x: Tensor = wide / (wide.norm(dim=(-2, -1), keepdim=True) + 1e-12)
+    x: Tensor = (wide / (wide.norm(dim=(-2, -1), keepdim=True) + 1e-12)).to(COMPUTE)
     a, b, c = _COEFFICIENTS
     for _ in range(STEPS):
         gram = x @ x.mT
         x = a * x + (b * gram + c * gram @ gram) @ x
-    return x if matrices.shape[-2] <= matrices.shape[-1] else x.mT
+    return (x if matrices.shape[-2] <= matrices.shape[-1] else x.mT).to(matrices.dtype)

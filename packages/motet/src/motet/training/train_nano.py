@@ -40,7 +40,7 @@ what tokens are, over whatever distance."""
 
 
 def nano_config(
-    vocabulary: Vocabulary, hidden: int = 192, layers: int = 4, experts: int = 4
+    vocabulary: Vocabulary, hidden: int = 192, layers: int = 6, experts: int = 4
 ) -> GptOssConfig:
     """The architecture of the nano model: gpt-oss in small, windows, sinks and YaRN included."""
     return GptOssConfig(
@@ -95,7 +95,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--folder", type=Path, default=Path("nano-run"), help="the log and the checkpoint")
     add("--output", type=Path, default=embedded_nano_path(), help="where the model is written")
     add("--hidden", type=int, default=192, help="width, a multiple of 64")
-    add("--layers", type=int, default=4)
+    add("--layers", type=int, default=6)
     add("--experts", type=int, default=4, help="experts per layer, two of them active")
     for each in fields(TrainingOptions):
         kind: Any = type(each.default)
