@@ -66,7 +66,10 @@ async def test_an_answer_that_reaches_the_limit_is_ended_and_said_to_be_cut() ->
     turn = await turn_of(TurnOptions(GREEDY, 60, TurnRules(answer=letters)))
     assert turn.messages[-1].text.startswith('["abc","abc"')
     assert turn.messages[-1].text.endswith('"abc"]')
-    long = await turn_of(TurnOptions(SamplingParameters(seed=1, temperature=2.0), 30))
+    words = "Repeat this: velmora quandrifer K7-402 bastelion 4821"
+    long = await turn_of(
+        TurnOptions(GREEDY, 30), Conversation((Message.system(), Message.user(words)))
+    )
     assert long.finish is FinishReason.LENGTH
     assert long.generated_tokens <= 30
     assert long.messages[-1].channel == "final"

@@ -92,6 +92,22 @@ inline __m512i widened(__m128i bytes) {
     std::memcpy(&result, to, sizeof to);
     return result;
 }
+inline __m512i widened(__m256i halves) {
+    uint16_t from[16];
+    int32_t to[16];
+    std::memcpy(from, &halves, sizeof from);
+    for (int i = 0; i < 16; ++i) to[i] = from[i];
+    __m512i result;
+    std::memcpy(&result, to, sizeof to);
+    return result;
+}
+inline __m512i shifted_left(__m512i words, unsigned bits) {
+    uint32_t each[16];
+    std::memcpy(each, &words, sizeof each);
+    for (uint32_t& word : each) word <<= bits;
+    std::memcpy(&words, each, sizeof each);
+    return words;
+}
 inline __m512 as_floats(__m512i integers) {
     int32_t from[16];
     std::memcpy(from, &integers, sizeof from);
@@ -108,6 +124,8 @@ inline __m512 as_floats(__m512i integers) {
 #define __AVX512F__ 1
 #define __AVX512VNNI__ 1
 #define _mm512_castsi128_si512 emulated::from_128
+#define _mm512_cvtepu16_epi32 emulated::widened
+#define _mm512_slli_epi32 emulated::shifted_left
 #define _mm512_inserti32x4 emulated::with_part
 #define _mm512_unpacklo_epi32 emulated::low_words
 #define _mm512_unpackhi_epi32 emulated::high_words

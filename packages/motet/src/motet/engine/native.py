@@ -47,7 +47,8 @@ class NativeEngine:
     """Runs a checkpoint in place, from its mapped files.
 
     `precision`: "fast" rounds activations, attention matrices and head to 8 bits in blocks of 32,
-    "fast4" those of queries and outputs to 4 bits, "exact" computes in float32 on the file's weights.
+    "fast4" those of queries and outputs to 4 bits, "exact" computes in float32 on the weights of
+    the file.
     `threads` defaults to the processors this process may use. `key_value_limit`: bytes for keys and
     values, those of the prefix cache included, by default half of the memory that is free beside
     the weights. What does not fit into it is no context: `context_length` is then less than the
