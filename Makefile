@@ -60,7 +60,7 @@ sanitize: .venv/development
 wheel: .venv/development
 	$(BIN)/python -m build --wheel --outdir dist $(PACKAGE)
 
-# Train the embedded model from scratch (about an hour on two cores), then measure it.
+# Train the embedded model from scratch (80 minutes on two cores that multiply bfloat16), then measure it.
 nano: .venv/development
 	$(BIN)/python -m motet.training.train_nano
 
