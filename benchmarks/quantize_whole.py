@@ -1,6 +1,6 @@
 """Quantising a fine-tune of full size: memory, SIGKILL in the middle, and whether the result runs.
 
-    python benchmarks/quantize_whole.py --work FOLDER              # gpt-oss-20b; 56 GB of disk
+    python benchmarks/quantize_whole.py --work FOLDER              # gpt-oss-20b; 70 GB of disk
     python benchmarks/quantize_whole.py --work FOLDER --layers 2   # the same, small
 
 Random weights in a published shape are written in bfloat16 throughout, as a fine-tune is, and

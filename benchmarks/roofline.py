@@ -66,13 +66,15 @@ def picture(report: dict[str, Any]) -> Iterator[str]:
     yield line(axes.at(ridge, peak), axes.at(right, peak), roof)
     x, y = axes.at(right, peak)
     yield text(x, y - 8, f"8-bit arithmetic, {peak:.0f} GOPS", "end")
-    x, y = axes.at(left, left * bandwidth)
-    yield text(x + 8, max(y, MARGIN) - 20, f"memory, {bandwidth:.1f} GB/s")
+    middle = math.sqrt(left * peak / bandwidth)  # of the slope
+    x, y = axes.at(middle, middle * bandwidth)
+    yield text(x - 8, y - 4, f"memory, {bandwidth:.1f} GB/s", "end")
     for name, across, reached in points:
         x, y = axes.at(across, reached)
         yield line((x, y), axes.at(across, min(peak, across * bandwidth)), 'stroke="#bbb"')
         yield f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4" fill="#0b62a4"/>'
-        yield text(x + 7, y + 4, f"{name}: {reached:.0f} GOPS")
+        side, anchor = (7, "start") if x < WIDTH / 2 else (-7, "end")
+        yield text(x + side, y + 4, f"{name}: {reached:.0f} GOPS", anchor)
     base = HEIGHT - MARGIN
     yield line((MARGIN, base), (WIDTH - MARGIN, base), 'stroke="black"')
     for power in range(math.ceil(axes.left), math.floor(axes.right) + 1):
