@@ -83,19 +83,11 @@ inline float sum(__m512 v) {
         for (int i = 0; i < width; ++i) v[i] += v[i + width];
     return v[0];
 }
-inline __m512i widened(__m128i bytes) {
-    int8_t from[16];
+template <class Value, class Vector>
+inline __m512i widened(Vector values) {
+    Value from[16];
     int32_t to[16];
-    std::memcpy(from, &bytes, sizeof from);
-    for (int i = 0; i < 16; ++i) to[i] = from[i];
-    __m512i result;
-    std::memcpy(&result, to, sizeof to);
-    return result;
-}
-inline __m512i widened(__m256i halves) {
-    uint16_t from[16];
-    int32_t to[16];
-    std::memcpy(from, &halves, sizeof from);
+    std::memcpy(from, &values, sizeof from);
     for (int i = 0; i < 16; ++i) to[i] = from[i];
     __m512i result;
     std::memcpy(&result, to, sizeof to);
@@ -124,7 +116,7 @@ inline __m512 as_floats(__m512i integers) {
 #define __AVX512F__ 1
 #define __AVX512VNNI__ 1
 #define _mm512_castsi128_si512 emulated::from_128
-#define _mm512_cvtepu16_epi32 emulated::widened
+#define _mm512_cvtepu16_epi32 emulated::widened<uint16_t>
 #define _mm512_slli_epi32 emulated::shifted_left
 #define _mm512_inserti32x4 emulated::with_part
 #define _mm512_unpacklo_epi32 emulated::low_words
@@ -137,7 +129,7 @@ inline __m512 as_floats(__m512i integers) {
 #define _mm512_fmadd_ps emulated::multiplied_and_added
 #define _mm512_set1_ps emulated::broadcast
 #define _mm512_reduce_add_ps emulated::sum
-#define _mm512_cvtepi8_epi32 emulated::widened
+#define _mm512_cvtepi8_epi32 emulated::widened<int8_t>
 #define _mm512_cvtepi32_ps emulated::as_floats
 #else
 #define __AVXVNNI__ 1
