@@ -124,6 +124,7 @@ def test_threads_and_blocks_change_nothing(matrix, monkeypatch, threads, missing
         matrix[matrix > 1] = np.nan
     expected = projective.decompose(matrix, **TIGHT)
     monkeypatch.setattr(dense, "BLOCK_BYTES", 1000)
+    monkeypatch.setattr(dense, "SWEEP_BYTES", 1000)
     monkeypatch.setattr(dense, "SMALL_BYTES", 0)
     assert_same(projective.decompose(matrix, threads=threads, **TIGHT), expected)
 
@@ -141,7 +142,7 @@ def test_a_mapped_file_needs_little_memory(tmp_path):
     found = projective.decompose(path, threads=1, tolerance=1e-3)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert peak < 4 * dense.BLOCK_BYTES  # a block, what is found of it, and vectors
+    assert peak < dense.SWEEP_BYTES + 3 * dense.BLOCK_BYTES  # squares of a block, and vectors
     found.save_normalized(form_path)
     form = np.load(form_path, mmap_mode="r")
     np.testing.assert_allclose(np.sqrt(np.mean(form[:50] ** 2, axis=1)), 1, atol=1e-4)

@@ -23,8 +23,10 @@ from projective.cells import (
 )
 from projective.tally import RowTally, Tally, combine
 
-# The buffer of a thread. Smaller ones fit a nearer cache, but their many small calls cost more.
-BLOCK_BYTES = 1 << 22
+# What a thread squares at once. Less fits a nearer cache, but many small calls cost more.
+SWEEP_BYTES = 1 << 22
+# What it looks at in other ways, which take several such buffers.
+BLOCK_BYTES = 1 << 20
 # Below this a second thread costs more than it brings.
 SMALL_BYTES = 1 << 21
 
@@ -45,20 +47,20 @@ class DenseCells:
         self._incomplete = False
         self._range = (0.0, 0.0)
         self._workers = Workers(self.threads)
-        self._blocks = self._cut(np.float64)
+        self._blocks = self._cut(BLOCK_BYTES)
 
     def restrict(self, row_labels: Indices, column_labels: Indices) -> None:
         """From now on see zeros where the labels differ."""
         self._labels = (row_labels, column_labels)
 
-    def _cut(self, dtype: Any) -> list[slice]:
-        """Blocks of rows that fill a buffer of a type."""
+    def _cut(self, size: int, dtype: Any = np.float64) -> list[slice]:
+        """Blocks of rows that fill a buffer of `size` bytes as a type."""
         row_bytes = np.dtype(dtype).itemsize * self.shape[1]
-        return row_blocks(self.shape[0], max(1, BLOCK_BYTES // row_bytes))
+        return row_blocks(self.shape[0], max(1, size // row_bytes))
 
-    def _room(self, dtype: Any = np.float64) -> Matrix:
+    def _room(self) -> Matrix:
         """Room for one block; every thread has its own for the length of a pass."""
-        return np.empty((self._cut(dtype)[0].stop, self.shape[1]), dtype)
+        return np.empty((self._blocks[0].stop, self.shape[1]))
 
     def release(self) -> None:
         """See `Cells`."""
@@ -133,10 +135,11 @@ class DenseCells:
         dtype = np.dtype(np.float32 if single else np.float64)
         factors = np.exp(log_factors)
         vector = (factors * right).astype(dtype)
-        blocks = self._cut(dtype)
+        blocks = self._cut(SWEEP_BYTES, dtype)
 
         def work(part: range) -> Vector:
-            total, room = np.zeros(self.shape[1]), self._room(dtype)
+            total = np.zeros(self.shape[1])
+            room = np.empty((blocks[0].stop, self.shape[1]), dtype)
             for rows in blocks[part.start : part.stop]:
                 block = self._squares(rows, room)
                 sums = (block @ vector).astype(np.float64, copy=False)
