@@ -27,6 +27,9 @@ extern const Kernels table;
 namespace avx512 {
 extern const Kernels table;
 }
+namespace avx512vbmi {
+extern const Kernels table;
+}
 #elif defined(__aarch64__)
 namespace dotprod {
 extern const Kernels table;
@@ -45,8 +48,10 @@ std::vector<const Kernels*> executable() {
         if (__builtin_cpu_supports("avxvnni")) tables.push_back(&avxvnni::table);
         if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
             __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
-            __builtin_cpu_supports("avx512vnni"))
+            __builtin_cpu_supports("avx512vnni")) {
             tables.push_back(&avx512::table);
+            if (__builtin_cpu_supports("avx512vbmi")) tables.push_back(&avx512vbmi::table);
+        }
     }
 #elif defined(__aarch64__) && defined(__linux__)
     if (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) tables.push_back(&dotprod::table);

@@ -121,9 +121,12 @@ struct Output {
 // Rows of a matrix that are decoded at once for many tokens.
 constexpr size_t kPanelRows = 32;
 
-// Room for that many, 8 bits a weight and a float a block: what a product needs as `panel`.
+constexpr size_t kLine = 64;  // bytes of a cache line
+
+// Room for that many, 8 bits a weight and a float a block, from the next cache line on: what a
+// product needs as `panel`.
 MOTET_INLINE constexpr size_t panel_floats(size_t inner) {
-    return kPanelRows * (inner / 4 + inner / 32);
+    return kPanelRows * (inner / 4 + inner / 32) + kLine / sizeof(float);
 }
 
 // Positions in one block of the key-value cache.

@@ -1,14 +1,15 @@
 // The fast products: weights in blocks of 8 or 4 bits times activations of 8 bits.
 //
-// The unit is a tile of kLanes rows. Per block, its integer dot products with a token's activations
-// are exact; they are converted, multiplied by both scales and added to the tile's sums, one block
-// after the other. An element is thus the same chain of the same operations however many tokens
-// there are, which rows share its tile, and where its weights come from.
+// The integer dot product of a block and its activations is exact; it is converted, multiplied by
+// the product of both scales, rounded, and added to the sum of the blocks before. An element is
+// thus the same chain of the same operations however many tokens there are, which rows are computed
+// beside it, and where its weights come from.
 //
-// With one or two tokens a tile's rows are read one after the other (row_dots.hpp). With a few more
-// the weights are decoded as they stream by, and the next tile is fetched from memory while this
-// one is computed. With many, tiles are decoded once into a panel in the cache.
-#include "kernels/row_dots.hpp"
+// The unit is a tile of kLanes rows. With one or two tokens they are read one after the other
+// (row_products.hpp). With a few more the weights are decoded as they stream by, so that each lane
+// is a row, and the next tile is fetched from memory while this one is computed. With many, tiles
+// are decoded once into a panel in the cache.
+#include "kernels/row_products.hpp"
 
 namespace motet::MOTET_ISA {
 
@@ -196,8 +197,8 @@ inline void multiply_tiles(const Source (&sources)[Tiles], const float* const (&
         for (int tile = 0; tile < Tiles; ++tile) {
             const Floats scale = load_floats(scales[tile] + index * kLanes);
             for (int t = 0; t < Tokens; ++t)
-                sums[tile][t] = fma(as_floats(Blocks::finish(dots[tile][t])),
-                                    scale * broadcast(x.scales[t * blocks + index]), sums[tile][t]);
+                sums[tile][t] += as_floats(Blocks::finish(dots[tile][t])) *
+                                 (scale * broadcast(x.scales[t * blocks + index]));
         }
     }
 }
@@ -257,39 +258,32 @@ void multiply_streamed(const Matrix& matrix, RowRange range, const QuantisedRows
 
 #if defined(__AVX2__)
 
-// From the sums of a tile's rows to its products with one token.
-template <class Blocks>
-inline Floats scaled(const RowDots<Blocks>& dots, size_t token, const float* scales,
-                     const QuantisedRows& x) {
-    const size_t blocks = x.inner / 32;
-    Floats sum = {};
-    for (size_t block = 0; block < blocks; block += 4) {
-        FourQuads four;
-        dots.four(token, block, four);
-#pragma GCC unroll 4
-        for (size_t i = 0; i < 4; ++i) {
-            if (block + i == blocks) break;
-            const Ints dot = (Ints)four[i] + Blocks::started(x.corrections[block + i]);
-            sum = fma(as_floats((Quads)dot),
-                      load_floats(scales + (block + i) * kLanes) * broadcast(x.scales[block + i]),
-                      sum);
-        }
-    }
-    return sum;
-}
-
-template <class Blocks, int Tokens>
+template <int Tokens, class Blocks, class Layout>
 void multiply_rows(const Matrix& matrix, RowRange range, const QuantisedRows& x,
-                   const Target& target, float* panel) {
-    RowDots<Blocks> dots(x, Tokens, panel + matrix.blocks() * kLanes);
+                   const Target& target, float* scratch) {
+    const RowProducts<Blocks, Layout, Tokens> products(matrix, range.end, x, scratch);
     for (size_t row = range.begin; row < range.end;) {
         const Tile tile = tile_at(matrix, row, range.end);
-        fetch_scales(tile, 0);
-        dots.template read<Tokens>(tile.values(), tile.value_pitch(), matrix.value_stride);
-        read_scales<Blocks>(tile, panel);
-        for (int t = 0; t < Tokens; ++t) target.put(tile, t, scaled(dots, t, panel, x.from(t)));
+        fetch_scales(tile, 1);
+        Floats sums[Tokens];
+        products.read(tile.row, tile.spread, sums);
+        for (int t = 0; t < Tokens; ++t) target.put(tile, t, sums[t]);
         row += tile.wanted;
     }
+}
+
+// Whether it could be done: rows are long enough, and blocks lie in one of the known ways.
+template <int Tokens, class Blocks>
+bool multiplied_by_rows(const Matrix& matrix, RowRange range, const QuantisedRows& x,
+                        const Target& target, float* scratch) {
+    if (matrix.blocks() < kLanes) return false;
+    if (Apart<Blocks>::is_of(matrix))
+        multiply_rows<Tokens, Blocks, Apart<Blocks>>(matrix, range, x, target, scratch);
+    else if (Joined<Blocks>::is_of(matrix))
+        multiply_rows<Tokens, Blocks, Joined<Blocks>>(matrix, range, x, target, scratch);
+    else
+        return false;
+    return true;
 }
 
 #endif
@@ -327,13 +321,13 @@ void multiply_decoded(const Matrix& matrix, RowRange range, const QuantisedRows&
 
 template <class Blocks>
 void multiply(const Matrix& matrix, RowRange range, const QuantisedRows& x, size_t tokens,
-              Output out, float* panel) {
+              Output out, float* scratch) {
     const Target target{out, range.begin};
+    const uintptr_t lines = (reinterpret_cast<uintptr_t>(scratch) + kLine - 1) / kLine;
+    float* const panel = reinterpret_cast<float*>(lines * kLine);
 #if defined(__AVX2__)
-    if (matrix.blocks() >= kGroup) {
-        if (tokens == 1) return multiply_rows<Blocks, 1>(matrix, range, x, target, panel);
-        if (tokens == 2) return multiply_rows<Blocks, 2>(matrix, range, x, target, panel);
-    }
+    if (tokens == 1 && multiplied_by_rows<1, Blocks>(matrix, range, x, target, panel)) return;
+    if (tokens == 2 && multiplied_by_rows<2, Blocks>(matrix, range, x, target, panel)) return;
 #endif
     if (tokens <= kFewTokens)
         multiply_streamed<Blocks>(matrix, range, x, tokens, target, panel);

@@ -20,6 +20,7 @@ constexpr int kQuads = 8;  // of a block of 32 inputs
 typedef int8_t Quads __attribute__((vector_size(kLanes * 4)));  // [kLanes, 4]
 typedef uint8_t UnsignedQuads __attribute__((vector_size(kLanes * 4)));
 typedef uint16_t UnsignedPairs __attribute__((vector_size(kLanes * 4)));
+typedef uint8_t UnsignedLaneBytes __attribute__((vector_size(kLanes)));
 
 // The weights of kLanes rows and 32 inputs, in the order they are stored.
 struct Block {
@@ -116,12 +117,63 @@ inline Quads shuffled(Bytes table, Quads index) { return lookup(table, index); }
 
 #endif
 
+// The entries that the low or the high halves of bytes choose of 16.
+#if defined(__AVX512VBMI__)
+inline Quads permuted(Quads from, Quads places) {
+    return (Quads)_mm512_permutexvar_epi8((Register)places, (Register)from);
+}
+// `into`, but for the bytes of `mask`.
+inline Quads permuted_into(Quads into, uint64_t mask, Quads from, Quads places) {
+    return (Quads)_mm512_mask_permutexvar_epi8((Register)into, mask, (Register)places,
+                                               (Register)from);
+}
+// A place has six bits: the two that are too many choose one of four equal tables.
+inline Quads low_entries(Bytes table, Quads bytes) {
+    return permuted((Quads)_mm512_broadcast_i32x4((__m128i)table), bytes);
+}
+inline Quads high_entries(Bytes table, Quads bytes) {
+    return low_entries(table, (Quads)((UnsignedPairs)bytes >> 4));
+}
+#else
+inline Quads low_entries(Bytes table, Quads bytes) { return shuffled(table, bytes & 15); }
+inline Quads high_entries(Bytes table, Quads bytes) {
+    return shuffled(table, (Quads)((UnsignedQuads)bytes >> 4));
+}
+#endif
+
+#if defined(__AVX2__)
+
+// In every 16 bytes: the sums of neighbouring words of a, then those of b.
+inline Quads added_neighbours(Quads a, Quads b) {
+    Ints even, odd;
+    for (int lane = 0; lane < kLanes; ++lane) {
+        even[lane] = lane / 4 * 4 + lane % 2 * 2 + lane % 4 / 2 * kLanes;
+        odd[lane] = even[lane] + 1;
+    }
+    return (Quads)(__builtin_shuffle((Ints)a, (Ints)b, even) +
+                   __builtin_shuffle((Ints)a, (Ints)b, odd));
+}
+
+// The same of words within 16 bits.
+inline Quads added_small_neighbours(Quads a, Quads b) {
+    const Ints ones = Ints{} + 0x00010001;
+#if defined(__AVX512F__)
+    const __m512i pairs = _mm512_packs_epi32((Register)a, (Register)b);
+    return (Quads)_mm512_madd_epi16(pairs, (Register)ones);
+#else
+    const __m256i pairs = _mm256_packs_epi32((Register)a, (Register)b);
+    return (Quads)_mm256_madd_epi16(pairs, (Register)ones);
+#endif
+}
+
+#endif
+
 inline Quads everywhere(int32_t four) { return (Quads)(Ints{} + four); }
 
 inline Floats as_floats(Quads sums) { return __builtin_convertvector((Ints)sums, Floats); }
 
 // 16 bytes of each of kLanes rows that are `pitch` bytes apart: out[i] has the bytes 4i..4i + 3.
-inline void load_transposed(const uint8_t* from, size_t pitch, FourQuads& out) {
+MOTET_INLINE void load_transposed(const uint8_t* from, size_t pitch, FourQuads& out) {
     const Quads a = load_parts(from, 4 * pitch), b = load_parts(from + pitch, 4 * pitch);
     const Quads c = load_parts(from + 2 * pitch, 4 * pitch);
     const Quads d = load_parts(from + 3 * pitch, 4 * pitch);
@@ -158,17 +210,23 @@ inline int32_t correction(const int8_t* values) {
 }
 
 struct SmallDot {
+    static Quads zero() { return Quads{} + int8_t{kOffset}; }
     static Quads start(int32_t correction) { return everywhere(kOffset * correction); }
-    static int32_t started(int32_t correction) { return kOffset * correction; }
     static Quads add(Quads sum, Quads weights, Quads x) { return dot(sum, weights, x); }
+    static Quads less(Quads sum) { return (Quads) - (Ints)sum; }
     static Quads finish(Quads sum) { return sum; }
+    static Quads added_neighbours(Quads a, Quads b) { return added_small_neighbours(a, b); }
 };
 
 struct ByteDot {
     static Quads start(int32_t correction) { return everywhere(128 * correction); }
-    static int32_t started(int32_t correction) { return 128 * correction; }
+    static Quads zero() { return prepared(Quads{}); }
     static Quads prepared(Quads weights) { return weights ^ int8_t{-128}; }
     static Quads add(Quads sum, Quads weights, Quads x) { return dot(sum, weights, x); }
+    static Quads less(Quads sum) { return (Quads) - (Ints)sum; }
+    static Quads added_neighbours(Quads a, Quads b) {
+        return motet::MOTET_ISA::added_neighbours(a, b);
+    }
     static Quads finish(Quads sum) { return sum; }
 };
 
@@ -197,20 +255,24 @@ inline Ints widened(Quads pairs) {
 }
 
 struct SmallDot {
+    static Quads zero() { return Quads{} + int8_t{kOffset}; }
     static Quads start(int32_t correction) { return everywhere(correction); }
-    static int32_t started(int32_t correction) {
-        return static_cast<int16_t>(correction) + (correction >> 16);
-    }
     static Quads add(Quads sum, Quads weights, Quads x) {
         return (Quads)((UnsignedPairs)sum + (UnsignedPairs)pair_sums(weights, x));
     }
+    static Quads less(Quads sum) { return (Quads) - (UnsignedPairs)sum; }
     static Quads finish(Quads sum) { return (Quads)widened(sum); }
+    static Quads added_neighbours(Quads a, Quads b) { return added_small_neighbours(a, b); }
 };
 
 struct ByteDot {
     static Quads start(int32_t) { return everywhere(0); }
-    static int32_t started(int32_t) { return 0; }
+    static Quads zero() { return Quads{}; }
     static Quads prepared(Quads weights) { return weights; }
+    static Quads less(Quads sum) { return (Quads) - (Ints)sum; }
+    static Quads added_neighbours(Quads a, Quads b) {
+        return motet::MOTET_ISA::added_neighbours(a, b);
+    }
     static Quads add(Quads sum, Quads weights, Quads x) {
         const Quads magnitudes = (Quads)_mm256_abs_epi8((Register)weights);
         const Quads signed_x = (Quads)_mm256_sign_epi8((Register)x, (Register)weights);
@@ -244,7 +306,6 @@ inline Quads dot(Quads sum, Quads w, Quads x) {
 
 struct ByteDot {
     static Quads start(int32_t) { return everywhere(0); }
-    static int32_t started(int32_t) { return 0; }
     static Quads prepared(Quads weights) { return weights; }
     static Quads add(Quads sum, Quads weights, Quads x) { return dot(sum, weights, x); }
     static Quads finish(Quads sum) { return sum; }
@@ -261,19 +322,26 @@ inline Block decode_nibbles(const uint8_t* from, size_t pitch) {
     load_transposed(from, pitch, packed);
     Block block;
     for (int i = 0; i < 4; ++i) {
-        const auto two = (UnsignedQuads)packed[i];
-        block.quads[i] = Blocks::level((Quads)(two & 15));
-        block.quads[i + 4] = Blocks::level((Quads)(two >> 4));
+        block.quads[i] = low_entries(Blocks::kLevels, packed[i]);
+        block.quads[i + 4] = high_entries(Blocks::kLevels, packed[i]);
     }
     return block;
 }
 
-// Half precision, see half_value: one of each two in a word.
-inline Floats half_values(Quads words, size_t index) {
-    const Words stored = (Words)words >> (index * 16) & 0xffff;
-#if defined(__AVX512F__) && !defined(MOTET_EMULATED)
-    return (Floats)_mm512_cvtph_ps(_mm512_cvtepi32_epi16((__m512i)stored));
+inline Words widened_bytes(LaneBytes bytes) {
+#if defined(__AVX512F__)
+    return (Words)_mm512_cvtepu8_epi32((__m128i)bytes);
 #else
+    return __builtin_convertvector((UnsignedLaneBytes)bytes, Words);
+#endif
+}
+
+// Half precision, see half_value.
+inline Floats half_values(Halves halves) {
+#if defined(__AVX512F__) && !defined(MOTET_EMULATED)
+    return (Floats)_mm512_cvtph_ps((__m256i)halves);
+#else
+    const Words stored = __builtin_convertvector(halves, Words);
     const Words magnitude = (stored & 0x7fff) << 13;
     const Words finite = (Words)((Floats)magnitude * 0x1p112f);
     const Words none = 0x7f800000 | (magnitude & 0x007fffff);
@@ -282,30 +350,47 @@ inline Floats half_values(Quads words, size_t index) {
 #endif
 }
 
+// One of each two in a word.
+inline Floats half_values(Quads words, size_t index) {
+    const Words stored = (Words)words >> (index * 16) & 0xffff;
+#if defined(__AVX512F__) && !defined(MOTET_EMULATED)
+    return half_values((Halves)_mm512_cvtepi32_epi16((__m512i)stored));
+#else
+    return half_values(__builtin_convertvector(stored, Halves));
+#endif
+}
+
+// 2^(byte - 128), an MXFP4 block's scale, halved. The two smallest are subnormal.
+inline Floats half_powers(Words stored) {
+    const Words bits = (stored - 1) << 23;
+    const Words smallest = stored == 0 ? Words{} + 0x00200000 : Words{} + 0x00400000;
+    return (Floats)(stored < 2 ? smallest : bits);
+}
+
 struct Mxfp4Blocks : SmallDot {
     static constexpr size_t kScaleBytes = 1, kValueBytes = 16;
+    static constexpr Bytes kLevels = kMxfp4Levels + kOffset;
 
-    static Quads level(Quads nibbles) { return shuffled(kMxfp4Levels + kOffset, nibbles); }
     static Block decode(const uint8_t* from, size_t pitch) {
         return decode_nibbles<Mxfp4Blocks>(from, pitch);
     }
-    // Of one byte of each word: 2^(byte - 128), the block's scale, halved. The two smallest are
-    // subnormal.
+    typedef LaneBytes Scales;  // of kLanes blocks
+    static Floats scales(Scales bytes) { return half_powers(widened_bytes(bytes)); }
+    // Of one byte of each word.
     static Floats scales(Quads words, size_t index) {
-        const Words stored = (Words)words >> (index * 8) & 0xff;
-        const Words bits = (stored - 1) << 23;
-        const Words smallest = stored == 0 ? Words{} + 0x00200000 : Words{} + 0x00400000;
-        return (Floats)(stored < 2 ? smallest : bits);
+        return half_powers((Words)words >> (index * 8) & 0xff);
     }
 };
 
 struct Int4Blocks : SmallDot {
     static constexpr size_t kScaleBytes = 2, kValueBytes = 16;
+    static constexpr Bytes kLevels = kInt4Levels + kOffset;
 
-    static Quads level(Quads nibbles) { return shuffled(kInt4Levels + kOffset, nibbles); }
     static Block decode(const uint8_t* from, size_t pitch) {
         return decode_nibbles<Int4Blocks>(from, pitch);
     }
+    typedef Halves Scales;
+    static Floats scales(Scales halves) { return half_values(halves); }
     static Floats scales(Quads words, size_t index) { return half_values(words, index); }
 };
 
@@ -323,6 +408,8 @@ struct Int8Blocks : ByteDot {
         }
         return block;
     }
+    typedef Halves Scales;
+    static Floats scales(Scales halves) { return half_values(halves); }
     static Floats scales(Quads words, size_t index) { return half_values(words, index); }
 };
 

@@ -60,13 +60,19 @@ def test_arm64_kernels_against_double_precision(arm_program: Path, isa: str) -> 
     assert output_of(command).startswith(f"{isa}: ")
 
 
-@pytest.mark.parametrize("emulated", ["AVX-512", "AVX-VNNI"])
-def test_emulated_kernels_against_double_precision(tmp_path: Path, emulated: str) -> None:
+@pytest.mark.parametrize(
+    "defined",
+    [
+        pytest.param([], id="AVX-VNNI"),
+        pytest.param(["-DEMULATED_AVX512"], id="AVX-512"),
+        pytest.param(["-DEMULATED_AVX512", "-DEMULATED_VBMI"], id="AVX-512 with VBMI"),
+    ],
+)
+def test_emulated_kernels_against_double_precision(tmp_path: Path, defined: list[str]) -> None:
     if platform.machine() != "x86_64" or not shutil.which("g++"):
         pytest.skip("the instructions are emulated with those of an x86-64 machine, by g++")
     options: list[str | Path] = ["-mavx2", "-mfma", "-w", "-Wno-psabi"]
-    options += ["-DEMULATED_AVX512"] if emulated == "AVX-512" else []
-    options += ["-include", TESTS / "emulated_avx512.hpp"]
+    options += [*defined, "-include", TESTS / "emulated_avx512.hpp"]
     objects = compiled_kernels("g++", tmp_path, "emulated_table", options, without="peak")
     sources = (TESTS / "kernel_check.cpp", TESTS / "emulated_kernels.cpp", *objects)
     compile_("g++", *sources, "-o", tmp_path / "check")

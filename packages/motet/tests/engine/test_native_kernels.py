@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from motet import _native
 from motet.checkpoint import dequantize, from_bf16, to_bf16
 
-INSTRUCTION_SETS = ("portable", "avx2", "avxvnni", "avx512", "dotprod")
+INSTRUCTION_SETS = ("portable", "avx2", "avxvnni", "avx512", "avx512vbmi", "dotprod")
 FORMATS = ("float32", "float16", "bf16", "int8", "int4", "mxfp4", "ggml mxfp4")
 FEW_BITS = ("int8", "int4", "mxfp4", "ggml mxfp4")
 INT4_LEVELS = np.array([-12, -9, -7, -5, -4, -3, -2, -1, 0, 1, 2, 3, 4, 6, 8, 12])

@@ -22,7 +22,7 @@ def executable(isa: str) -> bool:
     return True
 
 
-INSTRUCTION_SETS = tuple(filter(executable, ("portable", "avx2", "avxvnni", "avx512", "dotprod")))
+INSTRUCTION_SETS = tuple(filter(executable, ("portable", "avx2", "avxvnni", "avx512", "avx512vbmi", "dotprod")))
 """Those of this machine; test_native_kernels.py says which are missing, and test_foreign_kernels.py
 checks some of them all the same."""
 

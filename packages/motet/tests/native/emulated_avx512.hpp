@@ -2,7 +2,8 @@
 //
 // Included before everything else when the kernels are compiled for a test: what the instructions
 // do is written out after Intel's Intrinsics Guide, so that the logic around them is checked
-// anywhere. EMULATED_AVX512 chooses the 512 bits of one and not the 256 of the other.
+// anywhere. EMULATED_AVX512 chooses the 512 bits of one and not the 256 of the other, EMULATED_VBMI
+// its permutations of bytes as well.
 #pragma once
 
 #define MOTET_EMULATED 1
@@ -66,6 +67,26 @@ inline __m512i high_pairs(__m512i a, __m512i b) {
 inline __m512i shuffled(__m512i table, __m512i index) {
     return by_parts(table, index, [](__m128i x, __m128i y) { return _mm_shuffle_epi8(x, y); });
 }
+inline __m512i packed(__m512i a, __m512i b) {
+    return by_parts(a, b, [](__m128i x, __m128i y) { return _mm_packs_epi32(x, y); });
+}
+inline __m512i added_pairs(__m512i a, __m512i b) {
+    return by_parts(a, b, [](__m128i x, __m128i y) { return _mm_madd_epi16(x, y); });
+}
+// `into`, but for the bytes of `mask`: there `from` at the place's last six bits.
+inline __m512i permuted_into(__m512i into, uint64_t mask, __m512i places, __m512i from) {
+    uint8_t place[64], source[64], result[64];
+    std::memcpy(place, &places, sizeof place);
+    std::memcpy(source, &from, sizeof source);
+    std::memcpy(result, &into, sizeof result);
+    for (int i = 0; i < 64; ++i)
+        if (mask >> i & 1) result[i] = source[place[i] & 63];
+    std::memcpy(&into, result, sizeof result);
+    return into;
+}
+inline __m512i permuted(__m512i places, __m512i from) {
+    return permuted_into(from, ~uint64_t{0}, places, from);
+}
 inline __m512i repeated(__m128i part) {
     __m512i result = {};
     for (int index = 0; index < 4; ++index) result = with_part(result, part, index);
@@ -117,6 +138,7 @@ inline __m512 as_floats(__m512i integers) {
 #define __AVX512VNNI__ 1
 #define _mm512_castsi128_si512 emulated::from_128
 #define _mm512_cvtepu16_epi32 emulated::widened<uint16_t>
+#define _mm512_cvtepu8_epi32 emulated::widened<uint8_t>
 #define _mm512_slli_epi32 emulated::shifted_left
 #define _mm512_inserti32x4 emulated::with_part
 #define _mm512_unpacklo_epi32 emulated::low_words
@@ -125,6 +147,13 @@ inline __m512 as_floats(__m512i integers) {
 #define _mm512_unpackhi_epi64 emulated::high_pairs
 #define _mm512_shuffle_epi8 emulated::shuffled
 #define _mm512_broadcast_i32x4 emulated::repeated
+#define _mm512_packs_epi32 emulated::packed
+#define _mm512_madd_epi16 emulated::added_pairs
+#if defined(EMULATED_VBMI)
+#define __AVX512VBMI__ 1
+#define _mm512_permutexvar_epi8 emulated::permuted
+#define _mm512_mask_permutexvar_epi8 emulated::permuted_into
+#endif
 #define _mm512_dpbusd_epi32 emulated::dpbusd<__m512i>
 #define _mm512_fmadd_ps emulated::multiplied_and_added
 #define _mm512_set1_ps emulated::broadcast

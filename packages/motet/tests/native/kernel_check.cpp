@@ -35,6 +35,23 @@ struct Stored {
     Matrix matrix;
     std::vector<uint8_t> values, scales;
     std::vector<double> numbers;  // [rows, inner]
+    std::vector<uint8_t> joined;
+
+    // The same matrix with every block's values behind its scale, as GGUF has them.
+    Matrix joined_matrix() {
+        const size_t value = matrix.value_stride, scale = matrix.scale_stride;
+        const size_t stride = value + scale;
+        joined.resize(values.size() / value * stride);
+        for (size_t b = 0; b < values.size() / value; ++b) {
+            std::memcpy(&joined[b * stride], &scales[b * scale], scale);
+            std::memcpy(&joined[b * stride + scale], &values[b * value], value);
+        }
+        Matrix result = matrix;
+        result.scales = joined.data();
+        result.values = joined.data() + scale;
+        result.value_stride = result.scale_stride = stride;
+        return result;
+    }
 };
 
 double level(Matrix::Format format, int nibble) {
@@ -88,7 +105,7 @@ Stored random_matrix(Matrix::Format format, Order order, size_t rows, size_t inn
 
 void check_product(const Kernels& kernel, Matrix::Format format, Order order, size_t rows,
                    size_t inner, size_t tokens, std::mt19937& random) {
-    const Stored stored = random_matrix(format, order, rows, inner, random);
+    Stored stored = random_matrix(format, order, rows, inner, random);
     std::normal_distribution<float> normal;
     std::vector<float> x(tokens * inner), arranged(x.size()), out(tokens * rows);
     for (float& value : x) value = normal(random);
@@ -128,6 +145,20 @@ void check_product(const Kernels& kernel, Matrix::Format format, Order order, si
                         name + (fast ? ", fast" : ", exact"));
             }
     }
+    // Bit for bit the same alone, and wherever weights and scales lie.
+    std::vector<float> alone(rows);
+    for (const Matrix& matrix : {stored.matrix, stored.joined_matrix()})
+        for (size_t t = 0; t < tokens; ++t) {
+            kernel.multiply_fast(matrix, {0, rows}, quantised.from(t), 1, {alone.data(), rows},
+                                 panel.data());
+            require(!std::memcmp(alone.data(), &out[t * rows], rows * sizeof(float)),
+                    name + ", alone");
+        }
+    std::vector<float> together(tokens * rows);
+    kernel.multiply_fast(stored.joined_matrix(), {0, rows}, quantised, tokens,
+                         {together.data(), rows}, panel.data());
+    require(out == together, name + ", joined");
+
     std::vector<float> row(inner);
     kernel.decode_row(stored.matrix, rows - 1, row.data());
     for (size_t i = 0; i < inner; ++i)
@@ -136,7 +167,7 @@ void check_product(const Kernels& kernel, Matrix::Format format, Order order, si
 
 void check(const Kernels& kernel) {
     std::mt19937 random(1);
-    for (const auto& [rows, inner] : {std::pair{1, 32}, {3, 288}, {37, 320}, {16, 2880}})
+    for (const auto& [rows, inner] : {std::pair{1, 32}, {3, 288}, {37, 320}, {37, 544}, {16, 2880}})
         for (const size_t tokens : {1, 2, 3, 5, 9, 70}) {
             check_product(kernel, Matrix::Format::int8, Order::natural, rows, inner, tokens,
                           random);
@@ -157,7 +188,7 @@ int main(int count, char** arguments) {
         check(kernels());
         return 0;
     }
-    for (const char* isa : {"portable", "avx2", "avxvnni", "avx512", "dotprod"}) {
+    for (const char* isa : {"portable", "avx2", "avxvnni", "avx512", "avx512vbmi", "dotprod"}) {
         setenv("MOTET_ISA", isa, 1);
         try {
             check(kernels());

@@ -1,0 +1,307 @@
+// Products of rows as they lie in memory with the activations of one or two tokens.
+//
+// A register takes neighbouring blocks of one row, so that weights are read as one stream, line
+// after line, as memory is fastest; a lane of 16 bytes belongs to one block. What it holds of a
+// block is added within the register, and kLanes blocks' sums are converted and scaled at once.
+// These products are kept for kLanes rows and then added block by block, all rows at once, in the
+// order that every product has.
+#pragma once
+
+#include "kernels/simd_int8.hpp"
+
+namespace motet::MOTET_ISA {
+
+#if defined(__AVX2__)
+
+// In bytes: beyond the page at whose end the processor would stop to fetch by itself.
+constexpr size_t kFetchedAhead = 6 * 1024;
+
+// Asks for what lies so far behind.
+template <size_t bytes>
+MOTET_INLINE void fetch_lines(const uint8_t* from) {
+#pragma GCC unroll 9
+    for (size_t byte = 0; byte < bytes; byte += 64) __builtin_prefetch(from + kFetchedAhead + byte);
+}
+
+// 16 bytes a block from blocks that lie `stride` bytes apart.
+template <size_t stride>
+inline Quads sixteen_bytes_each(const uint8_t* from) {
+#if defined(__AVX512VBMI__)
+    // Of four blocks, a register reaches the first three.
+    Quads places;
+    for (size_t byte = 0; byte < sizeof places; ++byte)
+        places[byte] = byte / 16 * stride + byte % 16;
+    const Quads three = permuted(load<Quads>(from), places);
+    return (Quads)_mm512_inserti32x4((Register)three, load_16(from + 3 * stride), 3);
+#else
+    return load_parts(from, stride);
+#endif
+}
+
+// Of blocks of 32 bytes in two registers, the first halves and the last.
+struct Halves16 {
+    Quads low, high;
+
+    Halves16(Quads a, Quads b) {
+        typedef int64_t Eights __attribute__((vector_size(sizeof(Quads))));
+        Eights first;
+        for (size_t i = 0; i < sizeof first / 8; ++i) first[i] = i / 2 * 4 + i % 2;
+        low = (Quads)__builtin_shuffle((Eights)a, (Eights)b, first);
+        high = (Quads)__builtin_shuffle((Eights)a, (Eights)b, first + 2);
+    }
+};
+
+// 32 bytes a block.
+template <size_t stride>
+inline Quads thirty_two_bytes_each(const uint8_t* from) {
+#if defined(__AVX512F__)
+    typedef int64_t OneBlock __attribute__((vector_size(32)));
+    return (Quads)__builtin_shufflevector(load<OneBlock>(from), load<OneBlock>(from + stride), 0, 1,
+                                          2, 3, 4, 5, 6, 7);
+#else
+    return load<Quads>(from);
+#endif
+}
+
+// Values and scales in arrays of their own, as released.
+template <class Blocks>
+struct Apart {
+    const uint8_t* values;
+    const uint8_t* scales;
+
+    static constexpr size_t kStride = Blocks::kValueBytes;
+
+    static bool is_of(const Matrix& matrix) {
+        return matrix.value_stride == kStride && matrix.scale_stride == Blocks::kScaleBytes;
+    }
+    static Apart at(const Matrix& matrix, size_t row) {
+        return {matrix.block_at(row, 0), matrix.scale_at(row, 0)};
+    }
+    // The same row where something readable follows.
+    Apart copied(size_t blocks, uint8_t* to) const {
+        uint8_t* const end = to + (blocks + kLanes) * kStride;
+        __builtin_memcpy(to, values, blocks * kStride);
+        __builtin_memcpy(end, scales, blocks * Blocks::kScaleBytes);
+        return {to, end};
+    }
+    // A register of neighbouring blocks.
+    Quads blocks_at(size_t block) const { return load<Quads>(values + block * kStride); }
+    typename Blocks::Scales scales_at(size_t block) const {
+        return load<typename Blocks::Scales>(scales + block * Blocks::kScaleBytes);
+    }
+    void fetch(size_t block) const { fetch_lines<kLanes * kStride>(values + block * kStride); }
+};
+
+// Every block's values behind its scale, as GGUF has them.
+template <class Blocks>
+struct Joined {
+    const uint8_t* from;
+
+    static constexpr size_t kStride = Blocks::kScaleBytes + Blocks::kValueBytes;
+
+    static bool is_of(const Matrix& matrix) {
+        return matrix.value_stride == kStride && matrix.scale_stride == kStride &&
+               matrix.scales + Blocks::kScaleBytes == matrix.values;
+    }
+    static Joined at(const Matrix& matrix, size_t row) { return {matrix.scale_at(row, 0)}; }
+    Joined copied(size_t blocks, uint8_t* to) const {
+        __builtin_memcpy(to, from, blocks * kStride);
+        return {to};
+    }
+    Quads blocks_at(size_t block) const {
+        const uint8_t* values = from + block * kStride + Blocks::kScaleBytes;
+        if constexpr (Blocks::kValueBytes == 16)
+            return sixteen_bytes_each<kStride>(values);
+        else
+            return thirty_two_bytes_each<kStride>(values);
+    }
+    typename Blocks::Scales scales_at(size_t block) const {
+        const uint8_t* scales = from + block * kStride;
+        typename Blocks::Scales result;
+#if defined(__AVX512VBMI__)
+        // A register reaches the scales of a few blocks, and puts them where they belong.
+        constexpr size_t kReached = sizeof(Quads) / Blocks::kValueBytes;
+        constexpr size_t kBytes = kReached * Blocks::kScaleBytes;
+        Quads places;
+        for (size_t byte = 0; byte < sizeof places; ++byte)
+            places[byte] =
+                byte % kBytes / Blocks::kScaleBytes * kStride + byte % Blocks::kScaleBytes;
+        Quads gathered = {};
+#pragma GCC unroll 8
+        for (size_t i = 0; i < kLanes / kReached; ++i)
+            gathered = permuted_into(gathered, ((uint64_t{1} << kBytes) - 1) << i * kBytes,
+                                     load<Quads>(scales + i * kReached * kStride), places);
+        __builtin_memcpy(&result, &gathered, sizeof result);
+#else
+        uint8_t together[sizeof result];
+#pragma GCC unroll 16
+        for (size_t i = 0; i < kLanes; ++i)
+            __builtin_memcpy(together + i * Blocks::kScaleBytes, scales + i * kStride,
+                             Blocks::kScaleBytes);
+        __builtin_memcpy(&result, together, sizeof result);
+#endif
+        return result;
+    }
+    void fetch(size_t block) const { fetch_lines<kLanes * kStride>(from + block * kStride); }
+};
+
+// The weights of as many blocks as a register has lanes of 16 bytes, each lane with half a block.
+template <class Blocks>
+struct LaneWeights {
+    Quads low, high;
+
+    template <class Layout>
+    LaneWeights(const Layout& row, size_t block) {
+        if constexpr (Blocks::kValueBytes == 16) {
+            Quads two = row.blocks_at(block);
+            keep(two);  // or it would be loaded twice
+            low = low_entries(Blocks::kLevels, two);
+            high = high_entries(Blocks::kLevels, two);
+        } else {
+            const Halves16 halves(row.blocks_at(block), row.blocks_at(block + kLanes / 8));
+            low = Blocks::prepared(halves.low);
+            high = Blocks::prepared(halves.high);
+        }
+    }
+};
+
+// The products of kLanes rows with a few tokens' activations.
+template <class Blocks, class Layout, int Tokens>
+class RowProducts {
+  public:
+    // For rows before `end` of a matrix with at least kLanes blocks.
+    RowProducts(const Matrix& matrix, size_t end, const QuantisedRows& x, float* scratch)
+        : matrix_(matrix),
+          blocks_(matrix.blocks()),
+          parts_((blocks_ + kLanes - 1) / kLanes),
+          activations_(reinterpret_cast<Activations*>(scratch)),
+          products_(reinterpret_cast<Floats*>(activations_ + parts_ * Tokens)) {
+        for (size_t part = 0; part < parts_; ++part)
+            for (int t = 0; t < Tokens; ++t)
+                arrange(x.from(t), part * kLanes, activations_[part * Tokens + t]);
+        if (matrix.rows - end < kLanes)
+            last_ = Layout::at(matrix, matrix.rows - 1)
+                        .copied(blocks_,
+                                reinterpret_cast<uint8_t*>(products_ + parts_ * Tokens * kLanes));
+    }
+
+    // Row `first` and those behind it, or kLanes times the same if spread is 0.
+    void read(size_t first, size_t spread, Floats (&sums)[Tokens]) const {
+        for (size_t lane = 0; lane < kLanes; ++lane) {
+            const size_t row = first + lane * spread;
+            multiply_row(row + 1 == matrix_.rows ? last_ : Layout::at(matrix_, row),
+                         products_ + lane * parts_);
+        }
+        for (Floats& sum : sums) sum = Floats{};
+        const size_t pitch = parts_ * sizeof(Floats);
+        for (size_t block = 0; block < blocks_; block += 4)
+#pragma GCC unroll 8
+            for (int t = 0; t < Tokens; ++t) {
+                const auto* from = reinterpret_cast<const uint8_t*>(products_) +
+                                   t * kLanes * pitch + block * sizeof(float);
+                FourQuads four;
+                load_transposed(from, pitch, four);
+#pragma GCC unroll 4
+                for (size_t i = 0; i < 4; ++i)
+                    if (block + i < blocks_) sums[t] += (Floats)four[i];
+            }
+    }
+
+  private:
+    static constexpr size_t kAtOnce = kLanes / 4;
+
+    // Of kLanes blocks: the first halves of kAtOnce blocks, the last ones, and what the sum of both
+    // dot products begins with.
+    struct Activations {
+        Quads low[4], high[4], starts[4];
+        Floats scales;
+    };
+
+    // Blocks that x does not have are zero.
+    void arrange(const QuantisedRows& x, size_t first, Activations& to) const {
+        int8_t padded_values[kLanes * 32];
+        float padded_scales[kLanes];
+        const int8_t* values = x.values + first * 32;
+        const float* scales = x.scales + first;
+        if (const size_t count = blocks_ - first; count < kLanes) {
+            values = padded(padded_values, values, count * 32);
+            scales = padded(padded_scales, scales, count);
+        }
+        to.scales = load_floats(scales);
+        const Quads zero = Blocks::zero();
+#pragma GCC unroll 4
+        for (size_t i = 0; i < 4; ++i) {
+            const int8_t* from = values + i * 2 * sizeof(Quads);
+            const Halves16 halves(load<Quads>(from), load<Quads>(from + sizeof(Quads)));
+            to.low[i] = halves.low;
+            to.high[i] = halves.high;
+            to.starts[i] = Blocks::less(
+                Blocks::add(Blocks::add(Quads{}, zero, halves.low), zero, halves.high));
+        }
+    }
+
+    template <class Value, size_t size>
+    static Value* padded(Value (&to)[size], const Value* from, size_t count) {
+        for (size_t i = 0; i < size; ++i) to[i] = i < count ? from[i] : Value{};
+        return to;
+    }
+
+    // Every block's product with a token, [parts], and for the next token kLanes rows further.
+    void multiply_row(const Layout& row, Floats* products) const {
+        for (size_t part = 0; part < parts_; ++part) {
+            row.fetch(part * kLanes);
+            const Activations* x = activations_ + part * Tokens;
+            Ints dots[Tokens];
+            multiply_part(row, part * kLanes, x, dots);
+            const Floats scales = Blocks::scales(row.scales_at(part * kLanes));
+#pragma GCC unroll 8
+            for (int t = 0; t < Tokens; ++t)
+                products[t * kLanes * parts_ + part] =
+                    as_floats((Quads)dots[t]) * (scales * x[t].scales);
+        }
+    }
+
+    // The dot products of kLanes blocks with each token.
+    static void multiply_part(const Layout& row, size_t block, const Activations* x,
+                              Ints (&dots)[Tokens]) {
+        Quads sums[Tokens][2];
+#pragma GCC unroll 2
+        for (size_t half = 0; half < 2; ++half) {
+            Quads quarters[Tokens][2];
+#pragma GCC unroll 2
+            for (size_t quarter = 0; quarter < 2; ++quarter) {
+                const size_t i = half * 2 + quarter;
+                const LaneWeights<Blocks> weights(row, block + i * kAtOnce);
+#pragma GCC unroll 8
+                for (int t = 0; t < Tokens; ++t) {
+                    const Quads first = Blocks::add(x[t].starts[i], weights.low, x[t].low[i]);
+                    quarters[t][quarter] =
+                        Blocks::finish(Blocks::add(first, weights.high, x[t].high[i]));
+                }
+            }
+#pragma GCC unroll 8
+            for (int t = 0; t < Tokens; ++t)
+                sums[t][half] = Blocks::added_neighbours(quarters[t][0], quarters[t][1]);
+        }
+        // Lane 4i + j has block i of register j.
+        Ints natural;
+        for (int lane = 0; lane < kLanes; ++lane)
+            natural[lane] = lane % kAtOnce * 4 + lane / kAtOnce;
+#pragma GCC unroll 8
+        for (int t = 0; t < Tokens; ++t) {
+            const auto sum = (Ints)Blocks::added_neighbours(sums[t][0], sums[t][1]);
+            dots[t] = __builtin_shuffle(sum, natural);
+        }
+    }
+
+    const Matrix& matrix_;
+    size_t blocks_;
+    size_t parts_;              // of kLanes blocks
+    Activations* activations_;  // [parts, Tokens]
+    Floats* products_;          // [Tokens, kLanes, parts]
+    Layout last_ = {};          // where reading beyond the end does no harm
+};
+
+#endif
+
+}  // namespace motet::MOTET_ISA
