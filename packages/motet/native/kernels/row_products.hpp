@@ -23,26 +23,11 @@ MOTET_INLINE void fetch_lines(const uint8_t* from) {
     for (size_t byte = 0; byte < bytes; byte += 64) __builtin_prefetch(from + kFetchedAhead + byte);
 }
 
-// 16 bytes a block from blocks that lie `stride` bytes apart.
-template <size_t stride>
-inline Quads sixteen_bytes_each(const uint8_t* from) {
-#if defined(__AVX512VBMI__)
-    // Of four blocks, a register reaches the first three.
-    Quads places;
-    for (size_t byte = 0; byte < sizeof places; ++byte)
-        places[byte] = byte / 16 * stride + byte % 16;
-    const Quads three = permuted(load<Quads>(from), places);
-    return (Quads)_mm512_inserti32x4((Register)three, load_16(from + 3 * stride), 3);
-#else
-    return load_parts(from, stride);
-#endif
-}
-
 // Of blocks of 32 bytes in two registers, the first halves and the last.
-struct Halves16 {
+struct LaneHalves {
     Quads low, high;
 
-    Halves16(Quads a, Quads b) {
+    LaneHalves(Quads a, Quads b) {
         typedef int64_t Eights __attribute__((vector_size(sizeof(Quads))));
         Eights first;
         for (size_t i = 0; i < sizeof first / 8; ++i) first[i] = i / 2 * 4 + i % 2;
@@ -51,17 +36,8 @@ struct Halves16 {
     }
 };
 
-// 32 bytes a block.
-template <size_t stride>
-inline Quads thirty_two_bytes_each(const uint8_t* from) {
-#if defined(__AVX512F__)
-    typedef int64_t OneBlock __attribute__((vector_size(32)));
-    return (Quads)__builtin_shufflevector(load<OneBlock>(from), load<OneBlock>(from + stride), 0, 1,
-                                          2, 3, 4, 5, 6, 7);
-#else
-    return load<Quads>(from);
-#endif
-}
+// Two ways in which rows lie in memory. A Part is kLanes blocks of one: of those behind `first` it
+// gives the values of as many as fit a register, and the scales of all.
 
 // Values and scales in arrays of their own, as released.
 template <class Blocks>
@@ -84,12 +60,19 @@ struct Apart {
         __builtin_memcpy(end, scales, blocks * Blocks::kScaleBytes);
         return {to, end};
     }
-    // A register of neighbouring blocks.
-    Quads blocks_at(size_t block) const { return load<Quads>(values + block * kStride); }
-    typename Blocks::Scales scales_at(size_t block) const {
-        return load<typename Blocks::Scales>(scales + block * Blocks::kScaleBytes);
-    }
-    void fetch(size_t block) const { fetch_lines<kLanes * kStride>(values + block * kStride); }
+
+    struct Part {
+        const uint8_t* from;
+        const uint8_t* scales_from;
+
+        Part(const Apart& row, size_t block)
+            : from(row.values + block * kStride),
+              scales_from(row.scales + block * Blocks::kScaleBytes) {}
+        Quads values(size_t first) const { return load<Quads>(from + first * kStride); }
+        typename Blocks::Scales scales() const {
+            return load<typename Blocks::Scales>(scales_from);
+        }
+    };
 };
 
 // Every block's values behind its scale, as GGUF has them.
@@ -97,52 +80,85 @@ template <class Blocks>
 struct Joined {
     const uint8_t* from;
 
-    static constexpr size_t kStride = Blocks::kScaleBytes + Blocks::kValueBytes;
+    static constexpr size_t kScaleBytes = Blocks::kScaleBytes, kValueBytes = Blocks::kValueBytes;
+    static constexpr size_t kStride = kScaleBytes + kValueBytes;
 
     static bool is_of(const Matrix& matrix) {
         return matrix.value_stride == kStride && matrix.scale_stride == kStride &&
-               matrix.scales + Blocks::kScaleBytes == matrix.values;
+               matrix.scales + kScaleBytes == matrix.values;
     }
     static Joined at(const Matrix& matrix, size_t row) { return {matrix.scale_at(row, 0)}; }
     Joined copied(size_t blocks, uint8_t* to) const {
         __builtin_memcpy(to, from, blocks * kStride);
         return {to};
     }
-    Quads blocks_at(size_t block) const {
-        const uint8_t* values = from + block * kStride + Blocks::kScaleBytes;
-        if constexpr (Blocks::kValueBytes == 16)
-            return sixteen_bytes_each<kStride>(values);
-        else
-            return thirty_two_bytes_each<kStride>(values);
-    }
-    typename Blocks::Scales scales_at(size_t block) const {
-        const uint8_t* scales = from + block * kStride;
-        typename Blocks::Scales result;
-#if defined(__AVX512VBMI__)
-        // A register reaches the scales of a few blocks, and puts them where they belong.
-        constexpr size_t kReached = sizeof(Quads) / Blocks::kValueBytes;
-        constexpr size_t kBytes = kReached * Blocks::kScaleBytes;
-        Quads places;
-        for (size_t byte = 0; byte < sizeof places; ++byte)
-            places[byte] =
-                byte % kBytes / Blocks::kScaleBytes * kStride + byte % Blocks::kScaleBytes;
-        Quads gathered = {};
-#pragma GCC unroll 8
-        for (size_t i = 0; i < kLanes / kReached; ++i)
-            gathered = permuted_into(gathered, ((uint64_t{1} << kBytes) - 1) << i * kBytes,
-                                     load<Quads>(scales + i * kReached * kStride), places);
-        __builtin_memcpy(&result, &gathered, sizeof result);
+
+    struct Part {
+        const uint8_t* from;
+
+        Part(const Joined& row, size_t block) : from(row.from + block * kStride) { reach(); }
+        Quads values(size_t first) const {
+            if constexpr (kValueBytes == 16) return sixteen_each(first);
+            const uint8_t* values = from + first * kStride + kScaleBytes;
+#if defined(__AVX512F__)
+            typedef int64_t OneBlock __attribute__((vector_size(32)));
+            return (Quads)__builtin_shufflevector(
+                load<OneBlock>(values), load<OneBlock>(values + kStride), 0, 1, 2, 3, 4, 5, 6, 7);
 #else
-        uint8_t together[sizeof result];
-#pragma GCC unroll 16
-        for (size_t i = 0; i < kLanes; ++i)
-            __builtin_memcpy(together + i * Blocks::kScaleBytes, scales + i * kStride,
-                             Blocks::kScaleBytes);
-        __builtin_memcpy(&result, together, sizeof result);
+            return load<Quads>(values);
 #endif
-        return result;
-    }
-    void fetch(size_t block) const { fetch_lines<kLanes * kStride>(from + block * kStride); }
+        }
+
+#if defined(__AVX512VBMI__)
+        // From the scale of every kReached-th block on, which takes in the scales of the next ones
+        // and, of blocks of 16 bytes, all values but the last block's.
+        static constexpr size_t kReached = sizeof(Quads) / kValueBytes;
+        Quads reached[kLanes / kReached];
+
+        void reach() {
+            for (size_t i = 0; i < kLanes / kReached; ++i) {
+                reached[i] = load<Quads>(from + i * kReached * kStride);
+                if (kValueBytes == 16) keep(reached[i]);  // or it would be loaded twice
+            }
+        }
+        Quads sixteen_each(size_t first) const {
+            Quads places;
+            for (size_t byte = 0; byte < sizeof places; ++byte)
+                places[byte] = byte / 16 * kStride + kScaleBytes + byte % 16;
+            const Quads three = permuted(reached[first / kReached], places);
+            const __m128i last = load_16(from + (first + 3) * kStride + kScaleBytes);
+            return (Quads)_mm512_inserti32x4((Register)three, last, 3);
+        }
+        typename Blocks::Scales scales() const {
+            constexpr size_t kBytes = kReached * kScaleBytes;
+            Quads places;
+            for (size_t byte = 0; byte < sizeof places; ++byte)
+                places[byte] = byte % kBytes / kScaleBytes * kStride + byte % kScaleBytes;
+            Quads gathered = {};
+#pragma GCC unroll 8
+            for (size_t i = 0; i < kLanes / kReached; ++i) {
+                const uint64_t theirs = ((uint64_t{1} << kBytes) - 1) << i * kBytes;
+                gathered = permuted_into(gathered, theirs, reached[i], places);
+            }
+            typename Blocks::Scales result;
+            __builtin_memcpy(&result, &gathered, sizeof result);
+            return result;
+        }
+#else
+        void reach() {}
+        Quads sixteen_each(size_t first) const {
+            return load_parts(from + first * kStride + kScaleBytes, kStride);
+        }
+        typename Blocks::Scales scales() const {
+            typename Blocks::Scales result;
+#pragma GCC unroll 16
+            for (size_t i = 0; i < kLanes; ++i)
+                __builtin_memcpy(reinterpret_cast<uint8_t*>(&result) + i * kScaleBytes,
+                                 from + i * kStride, kScaleBytes);
+            return result;
+        }
+#endif
+    };
 };
 
 // The weights of as many blocks as a register has lanes of 16 bytes, each lane with half a block.
@@ -150,15 +166,15 @@ template <class Blocks>
 struct LaneWeights {
     Quads low, high;
 
-    template <class Layout>
-    LaneWeights(const Layout& row, size_t block) {
+    template <class Part>
+    LaneWeights(const Part& part, size_t first) {
         if constexpr (Blocks::kValueBytes == 16) {
-            Quads two = row.blocks_at(block);
+            Quads two = part.values(first);
             keep(two);  // or it would be loaded twice
             low = low_entries(Blocks::kLevels, two);
             high = high_entries(Blocks::kLevels, two);
         } else {
-            const Halves16 halves(row.blocks_at(block), row.blocks_at(block + kLanes / 8));
+            const LaneHalves halves(part.values(first), part.values(first + kLanes / 8));
             low = Blocks::prepared(halves.low);
             high = Blocks::prepared(halves.high);
         }
@@ -195,7 +211,7 @@ class RowProducts {
         for (Floats& sum : sums) sum = Floats{};
         const size_t pitch = parts_ * sizeof(Floats);
         for (size_t block = 0; block < blocks_; block += 4)
-#pragma GCC unroll 8
+#pragma GCC unroll 2
             for (int t = 0; t < Tokens; ++t) {
                 const auto* from = reinterpret_cast<const uint8_t*>(products_) +
                                    t * kLanes * pitch + block * sizeof(float);
@@ -208,6 +224,7 @@ class RowProducts {
     }
 
   private:
+    typedef typename Layout::Part Part;
     static constexpr size_t kAtOnce = kLanes / 4;
 
     // Of kLanes blocks: the first halves of kAtOnce blocks, the last ones, and what the sum of both
@@ -232,7 +249,7 @@ class RowProducts {
 #pragma GCC unroll 4
         for (size_t i = 0; i < 4; ++i) {
             const int8_t* from = values + i * 2 * sizeof(Quads);
-            const Halves16 halves(load<Quads>(from), load<Quads>(from + sizeof(Quads)));
+            const LaneHalves halves(load<Quads>(from), load<Quads>(from + sizeof(Quads)));
             to.low[i] = halves.low;
             to.high[i] = halves.high;
             to.starts[i] = Blocks::less(
@@ -248,22 +265,22 @@ class RowProducts {
 
     // Every block's product with a token, [parts], and for the next token kLanes rows further.
     void multiply_row(const Layout& row, Floats* products) const {
-        for (size_t part = 0; part < parts_; ++part) {
-            row.fetch(part * kLanes);
-            const Activations* x = activations_ + part * Tokens;
+        for (size_t i = 0; i < parts_; ++i) {
+            const Part part(row, i * kLanes);
+            fetch_lines<kLanes * Layout::kStride>(part.from);
+            const Activations* x = activations_ + i * Tokens;
             Ints dots[Tokens];
-            multiply_part(row, part * kLanes, x, dots);
-            const Floats scales = Blocks::scales(row.scales_at(part * kLanes));
-#pragma GCC unroll 8
+            multiply_part(part, x, dots);
+            const Floats scales = Blocks::scales(part.scales());
+#pragma GCC unroll 2
             for (int t = 0; t < Tokens; ++t)
-                products[t * kLanes * parts_ + part] =
+                products[t * kLanes * parts_ + i] =
                     as_floats((Quads)dots[t]) * (scales * x[t].scales);
         }
     }
 
     // The dot products of kLanes blocks with each token.
-    static void multiply_part(const Layout& row, size_t block, const Activations* x,
-                              Ints (&dots)[Tokens]) {
+    static void multiply_part(const Part& part, const Activations* x, Ints (&dots)[Tokens]) {
         Quads sums[Tokens][2];
 #pragma GCC unroll 2
         for (size_t half = 0; half < 2; ++half) {
@@ -271,15 +288,15 @@ class RowProducts {
 #pragma GCC unroll 2
             for (size_t quarter = 0; quarter < 2; ++quarter) {
                 const size_t i = half * 2 + quarter;
-                const LaneWeights<Blocks> weights(row, block + i * kAtOnce);
-#pragma GCC unroll 8
+                const LaneWeights<Blocks> weights(part, i * kAtOnce);
+#pragma GCC unroll 2
                 for (int t = 0; t < Tokens; ++t) {
                     const Quads first = Blocks::add(x[t].starts[i], weights.low, x[t].low[i]);
                     quarters[t][quarter] =
                         Blocks::finish(Blocks::add(first, weights.high, x[t].high[i]));
                 }
             }
-#pragma GCC unroll 8
+#pragma GCC unroll 2
             for (int t = 0; t < Tokens; ++t)
                 sums[t][half] = Blocks::added_neighbours(quarters[t][0], quarters[t][1]);
         }
@@ -287,7 +304,7 @@ class RowProducts {
         Ints natural;
         for (int lane = 0; lane < kLanes; ++lane)
             natural[lane] = lane % kAtOnce * 4 + lane / kAtOnce;
-#pragma GCC unroll 8
+#pragma GCC unroll 2
         for (int t = 0; t < Tokens; ++t) {
             const auto sum = (Ints)Blocks::added_neighbours(sums[t][0], sums[t][1]);
             dots[t] = __builtin_shuffle(sum, natural);
