@@ -90,7 +90,6 @@ void Model::run_experts(const LayerWeights& weights) {
     const size_t pairs = rows_.size() * c.experts_per_token;
     const auto pieces = [](size_t rows) { return (rows + kRowsPerItem - 1) / kRowsPerItem; };
 
-    // 64 rows of gate and linear values are 32 activations: one block of the next product.
     const size_t gate_up_pieces = pieces(2 * c.intermediate_size);
     threads_.run(groups_.size() * gate_up_pieces, pairs * 2 * c.intermediate_size * c.hidden_size,
                  [&](size_t item, size_t worker) {
@@ -115,31 +114,32 @@ void Model::run_experts(const LayerWeights& weights) {
                  });
 }
 
-// Activations begin..begin + 32 of one group's rows.
+// One item's activations of one group's rows, from number `begin` on.
 void Model::activate(const Expert& expert, const Group& group, size_t begin, size_t worker) {
     const Config& c = *config_;
+    const size_t count = std::min(kRowsPerItem / 2, c.intermediate_size - begin);
     float* gate_up = work_.scratch[worker].data();
     const Inputs x = {work_.gathered.data() + (fast() ? 0 : group.begin * c.hidden_size),
                       work_.gathered8.rows(c.hidden_size).from(group.begin)};
     const size_t parts = expert.gate_up.size();  // 1: gate and linear rows alternate; 2: apart
     for (size_t part = 0; part < parts; ++part) {
-        const size_t rows = kRowsPerItem / parts;
+        const size_t rows = 2 * count / parts;
         const size_t first = begin * 2 / parts;
         multiply_rows(expert.gate_up[part], {first, first + rows}, x, group.size(),
-                      {gate_up + part, kRowsPerItem, false, parts}, worker);
+                      {gate_up + part, 2 * count, false, parts}, worker);
     }
     for (size_t i = 0; i < group.size(); ++i) {
         float activated[kRowsPerItem / 2];
-        kernels_.swiglu(gate_up + i * kRowsPerItem, kRowsPerItem / 2, c.swiglu_limit, activated);
+        kernels_.swiglu(gate_up + i * 2 * count, count, c.swiglu_limit, activated);
         if (fast()) {
             QuantisedRows to = work_.activated8.rows(c.intermediate_size).from(group.begin + i);
             to.values += begin;
             to.scales += begin / 32;
             to.corrections += begin / 32;
-            to.inner = kRowsPerItem / 2;
+            to.inner = count;
             kernels_.quantise(activated, 1, expert.down.order, to);
         } else {
-            kernels_.arrange(activated, kRowsPerItem / 2, expert.down.order,
+            kernels_.arrange(activated, count, expert.down.order,
                              &work_.activated[(group.begin + i) * c.intermediate_size + begin]);
         }
     }

@@ -149,7 +149,7 @@ void Model::normalise(const float* scale, Order order) {
     });
 }
 
-// Several matrices times the same rows, cut into items of 64 output rows.
+// Several matrices times the same rows, cut into items of kRowsPerItem output rows.
 void Model::multiply(std::initializer_list<Product> products, const Inputs& x, size_t tokens) {
     struct Piece {
         const Product* product;

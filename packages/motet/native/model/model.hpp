@@ -23,9 +23,10 @@
 
 namespace motet {
 
-// Output rows of a matrix that are one item of work for a thread. Even, so that an expert's gate
-// and linear values stay together.
-constexpr size_t kRowsPerItem = 64;
+// Output rows of a matrix that are one item of work for a thread. In experts, whose gate and linear
+// rows become activations, these are whole blocks of the next product's inputs.
+constexpr size_t kRowsPerItem = 128;
+static_assert(kRowsPerItem % 64 == 0);
 
 struct StepItem {
     Sequence* sequence;
