@@ -15,10 +15,9 @@ namespace motet::MOTET_ISA {
 
 namespace {
 
-constexpr int kFewTokens = 8;       // for which decoding pays no panel
-constexpr int kTokens = 4;          // of one pass over a panel's tiles
-constexpr int kMostTokens = 6;      // of the last one, or it would be left with too few
-constexpr size_t kSomeTokens = 32;  // for which a panel of one tile is best
+constexpr int kFewTokens = 8;   // for which decoding pays no panel
+constexpr int kTokens = 6;      // of one pass over a panel's tiles
+constexpr int kMostTokens = 8;  // of the last one, or it would be left with too few
 constexpr size_t kPanelTiles = kPanelRows / kLanes;
 
 // kLanes neighbouring rows, of which some are wanted. Rows are `pitch` bytes apart; a matrix with
@@ -45,6 +44,27 @@ inline Tile tile_at(const Matrix& matrix, size_t row, size_t end) {
     return {matrix, first, row - first, left < lanes ? left : lanes, 1};
 }
 
+// 16 bytes of scales of a row, or as many as `count` blocks have.
+template <class Blocks>
+MOTET_INLINE void gather_scales(const uint8_t* from, size_t stride, size_t count, uint8_t* to) {
+    constexpr size_t kBytes = Blocks::kScaleBytes;
+#if defined(__AVX512VBMI__)
+    if (stride == kBytes + Blocks::kValueBytes && count * kBytes == 16) {
+        Quads registers[16 / kBytes * Blocks::kValueBytes / sizeof(Quads)];
+        for (Quads& next : registers) {
+            next = load<Quads>(from);
+            from += sizeof(Quads) / Blocks::kValueBytes * stride;
+        }
+        const Quads gathered = joined_scales<Blocks>(registers);
+        __builtin_memcpy(to, &gathered, 16);
+        return;
+    }
+#endif
+#pragma GCC unroll 16
+    for (size_t block = 0; block < count; ++block)
+        __builtin_memcpy(to + block * kBytes, from + block * stride, kBytes);
+}
+
 // The scales of `count` blocks of a tile, at most 16 bytes of every row, one block after the other.
 template <class Blocks>
 MOTET_INLINE void convert_scales(const Tile& tile, size_t first, size_t count, float* out) {
@@ -57,10 +77,7 @@ MOTET_INLINE void convert_scales(const Tile& tile, size_t first, size_t count, f
     } else {
         uint8_t together[kLanes][16] = {};
         for (int lane = 0; lane < kLanes; ++lane)
-#pragma GCC unroll 16
-            for (size_t block = 0; block < count; ++block)
-                __builtin_memcpy(&together[lane][block * kBytes],
-                                 from + lane * pitch + block * stride, kBytes);
+            gather_scales<Blocks>(from + lane * pitch, stride, count, together[lane]);
         load_transposed(together[0], 16, words);
     }
 #pragma GCC unroll 16
@@ -291,10 +308,9 @@ bool multiplied_by_rows(const Matrix& matrix, RowRange range, const QuantisedRow
 template <class Blocks>
 void multiply_decoded(const Matrix& matrix, RowRange range, const QuantisedRows& x, size_t tokens,
                       const Target& target, float* panel) {
-    const size_t at_once = tokens <= kSomeTokens ? 1 : kPanelTiles;
     for (size_t row = range.begin; row < range.end;) {
         size_t rows[kPanelTiles], count = 0;
-        for (; count < at_once && row < range.end; ++count) {
+        for (; count < kPanelTiles && row < range.end; ++count) {
             const Tile tile = tile_at(matrix, rows[count] = row, range.end);
             Decoded(panel, matrix.inner, count).template decode<Blocks>(tile);
             row += tile.wanted;

@@ -130,16 +130,7 @@ struct Joined {
             return (Quads)_mm512_inserti32x4((Register)three, last, 3);
         }
         typename Blocks::Scales scales() const {
-            constexpr size_t kBytes = kReached * kScaleBytes;
-            Quads places;
-            for (size_t byte = 0; byte < sizeof places; ++byte)
-                places[byte] = byte % kBytes / kScaleBytes * kStride + byte % kScaleBytes;
-            Quads gathered = {};
-#pragma GCC unroll 8
-            for (size_t i = 0; i < kLanes / kReached; ++i) {
-                const uint64_t theirs = ((uint64_t{1} << kBytes) - 1) << i * kBytes;
-                gathered = permuted_into(gathered, theirs, reached[i], places);
-            }
+            const Quads gathered = joined_scales<Blocks>(reached);
             typename Blocks::Scales result;
             __builtin_memcpy(&result, &gathered, sizeof result);
             return result;
