@@ -105,10 +105,15 @@ std::tuple<Array<uint8_t>, Array<uint16_t>> encode(const Rows& x, size_t bits) {
     return {values, scales};
 }
 
-std::tuple<double, double, double> machine_speed(size_t threads, size_t bytes, double seconds) {
+std::tuple<double, double> arithmetic(size_t threads, double seconds) {
     const nb::gil_scoped_release unlocked;
-    const MachineSpeed speed = measure_machine(threads, bytes, seconds);
-    return {speed.float_operations, speed.int8_operations, speed.read_bytes};
+    const ArithmeticSpeed speed = arithmetic_speed(threads, seconds);
+    return {speed.float_operations, speed.int8_operations};
+}
+
+double reading(size_t threads, size_t bytes, double seconds) {
+    const nb::gil_scoped_release unlocked;
+    return reading_speed(threads, bytes, seconds);
 }
 
 }  // namespace
@@ -117,7 +122,8 @@ void bind_kernels(nb::module_& module) {
     module.def("multiply", &multiply, "format_"_a, "even_odd"_a, "values"_a, "scales"_a, "x"_a,
                "fast"_a);
     module.def("quantise", &quantise, "x"_a, "even_odd"_a);
-    module.def("machine_speed", &machine_speed, "threads"_a, "size"_a, "seconds"_a);
+    module.def("arithmetic_speed", &arithmetic, "threads"_a, "seconds"_a);
+    module.def("reading_speed", &reading, "threads"_a, "size"_a, "seconds"_a);
     module.def("encode", &encode, "x"_a, "bits"_a);
 }
 

@@ -5,7 +5,7 @@
 
 namespace motet {
 
-// Adds `multiply`, `quantise`, `encode_int8` and `machine_speed` to the module.
+// Adds single kernels and the machine's speeds to the module.
 void bind_kernels(nanobind::module_& module);
 
 }  // namespace motet

@@ -38,33 +38,37 @@ double best_rate(double seconds, const Work& work) {
 
 }  // namespace
 
-MachineSpeed measure_machine(size_t threads, size_t bytes, double seconds) {
+ArithmeticSpeed arithmetic_speed(size_t threads, double seconds) {
+    const Kernels& kernel = kernels();
+    ThreadPool pool(threads);
+    std::atomic<uint64_t> total{0};
+    const auto peak = [&](uint64_t (*loop)(size_t)) {
+        return best_rate(seconds, [&] {
+            total = 0;
+            pool.run(pool.threads(), kAlwaysShared,
+                     [&](size_t, size_t) { total += loop(kRounds); });
+            return 2.0 * static_cast<double>(total);
+        });
+    };
+    return {peak(kernel.peak_float), peak(kernel.peak_int8)};
+}
+
+double reading_speed(size_t threads, size_t bytes, double seconds) {
     const Kernels& kernel = kernels();
     ThreadPool pool(threads);
     const size_t count = pool.threads();
     std::atomic<uint64_t> total{0};
-
-    const auto peak = [&](uint64_t (*loop)(size_t)) {
-        return best_rate(seconds, [&] {
-            total = 0;
-            pool.run(count, kAlwaysShared, [&](size_t, size_t) { total += loop(kRounds); });
-            return 2.0 * static_cast<double>(total);
-        });
-    };
-    MachineSpeed speed{peak(kernel.peak_float), peak(kernel.peak_int8), 0};
-
     const size_t share = bytes / count / 4096 * 4096;
     const LargeBuffer memory(share * count);
     pool.run(count, kAlwaysShared, [&](size_t item, size_t) {
         std::memset(memory.data() + item * share, static_cast<int>(item + 1), share);
     });
-    speed.read_bytes = best_rate(seconds, [&] {
+    return best_rate(seconds, [&] {
         pool.run(count, kAlwaysShared, [&](size_t item, size_t) {
             total += kernel.read_memory(memory.data() + item * share, share);
         });
         return static_cast<double>(share * count);
     });
-    return speed;
 }
 
 }  // namespace motet

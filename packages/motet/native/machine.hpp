@@ -5,14 +5,17 @@
 
 namespace motet {
 
-struct MachineSpeed {
+// All take about `seconds` for each figure; the best of several rounds counts, since what disturbs
+// a round only makes it slower.
+
+struct ArithmeticSpeed {
     double float_operations;  // multiplications and additions a second, float32
     double int8_operations;   // the same on bytes
-    double read_bytes;        // a second, from memory larger than any cache
 };
+ArithmeticSpeed arithmetic_speed(size_t threads, double seconds);
 
-// Takes about `seconds` for each of the three; the best of several rounds counts, since what
-// disturbs a round only makes it slower. Throws std::bad_alloc.
-MachineSpeed measure_machine(size_t threads, size_t bytes, double seconds);
+// Bytes a second that are read from so much memory, which should be larger than any cache. Throws
+// std::bad_alloc.
+double reading_speed(size_t threads, size_t bytes, double seconds);
 
 }  // namespace motet

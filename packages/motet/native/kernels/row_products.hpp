@@ -98,8 +98,8 @@ struct Joined {
 
         Part(const Joined& row, size_t block) : from(row.from + block * kStride) { reach(); }
         Quads values(size_t first) const {
-            if constexpr (kValueBytes == 16) return sixteen_each(first);
             const uint8_t* values = from + first * kStride + kScaleBytes;
+            if constexpr (kValueBytes == 16) return sixteen_each(first);
 #if defined(__AVX512F__)
             typedef int64_t OneBlock __attribute__((vector_size(32)));
             return (Quads)__builtin_shufflevector(

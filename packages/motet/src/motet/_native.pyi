@@ -84,6 +84,7 @@ def quantise(
     x: NDArray[np.float32], even_odd: bool
 ) -> tuple[NDArray[np.int8], NDArray[np.float32]]: ...
 def encode(x: NDArray[np.float32], bits: int) -> tuple[NDArray[np.uint8], NDArray[np.uint16]]: ...
-def machine_speed(
-    threads: int, size: int, seconds: float
-) -> tuple[float, float, float]: ...  # float32 and int8 operations a second, bytes read a second
+def arithmetic_speed(
+    threads: int, seconds: float
+) -> tuple[float, float]: ...  # float32 and int8 operations a second
+def reading_speed(threads: int, size: int, seconds: float) -> float: ...  # bytes a second

@@ -22,7 +22,8 @@ def executable(isa: str) -> bool:
     return True
 
 
-INSTRUCTION_SETS = tuple(filter(executable, ("portable", "avx2", "avxvnni", "avx512", "avx512vbmi", "dotprod")))
+KNOWN = ("portable", "avx2", "avxvnni", "avx512", "avx512vbmi", "dotprod")
+INSTRUCTION_SETS = tuple(filter(executable, KNOWN))
 """Those of this machine; test_native_kernels.py says which are missing, and test_foreign_kernels.py
 checks some of them all the same."""
 

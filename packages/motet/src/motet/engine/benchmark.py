@@ -1,9 +1,10 @@
 """Measuring a model on the native engine, beside what the machine allows.
 
-Each figure is the median of several rounds. The limit of a phase is the larger of two times: to
+Each figure is the median of several rounds. The limit of a round is the larger of two times: to
 read the bytes it needs at the memory's speed, and to compute its operations at the arithmetic
-units' speed, both measured in the same run. Contexts are made of zeros: what attention costs does
-not depend on what was said.
+units' speed. Shared machines have a memory that changes its speed by half within a minute, so it is
+measured before and after every round, and the mean counts. Contexts are made of zeros: what
+attention costs does not depend on what was said.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -21,8 +22,9 @@ from motet.engine.cost import StepCost, step_cost
 from motet.engine.native import Precision
 from motet.engine.processors import available_processors
 
-_MEMORY_BYTES = 1 << 30  # larger than any cache
+_MEMORY_BYTES = 1 << 27  # larger than the caches
 _SECONDS = 1.0  # for each limit of the machine
+_BETWEEN_ROUNDS = 0.1  # seconds for the memory's speed
 _DECODED = 16  # tokens in a round of decoding
 
 
@@ -59,11 +61,7 @@ class Figure:
     cost: StepCost
     tokens_per_second: float
     limit: float
-
-    @property
-    def share(self) -> float:
-        """How much of the limit is reached."""
-        return self.tokens_per_second / self.limit
+    share: float  # of the limit that is reached, round by round
 
     @property
     def operations_per_second(self) -> float:
@@ -75,7 +73,8 @@ class Figure:
 def measure_machine(threads: int | None = None) -> Machine:
     """What this machine can do at best with so many threads."""
     threads = threads or available_processors()
-    return Machine(threads, *_native.machine_speed(threads, _MEMORY_BYTES, _SECONDS))
+    arithmetic = _native.arithmetic_speed(threads, _SECONDS)
+    return Machine(threads, *arithmetic, _native.reading_speed(threads, _MEMORY_BYTES, _SECONDS))
 
 
 def phases(
@@ -100,7 +99,6 @@ def measure(
 ) -> Figure:
     """Run one phase `rounds` times, after one round that does not count."""
     run = _decoding if phase.tokens == 1 else _prefill
-    seconds = [run(model, config, phase) for _ in range(rounds + 1)][1:]
     cost = step_cost(
         config,
         sequences=phase.sequences,
@@ -108,10 +106,28 @@ def measure(
         depth=phase.depth,
         precision=precision,
     )
+    run(model, config, phase)
+    seconds, limits = [], []
+    before = _reading_speed(machine)
+    for _ in range(rounds):
+        seconds.append(run(model, config, phase))
+        after = _reading_speed(machine)
+        nearby = replace(machine, read_bytes=(before + after) / 2)
+        limits.append(nearby.limit(cost, precision))
+        before = after
+    shares = [limit / spent for limit, spent in zip(limits, seconds, strict=True)]
     tokens = phase.sequences * phase.tokens
     return Figure(
-        phase, cost, tokens / statistics.median(seconds), tokens / machine.limit(cost, precision)
+        phase,
+        cost,
+        tokens / statistics.median(seconds),
+        tokens / statistics.median(limits),
+        statistics.median(shares),
     )
+
+
+def _reading_speed(machine: Machine) -> float:
+    return _native.reading_speed(machine.threads, _MEMORY_BYTES, _BETWEEN_ROUNDS)
 
 
 def _prefill(model: _native.Model, config: ModelConfig, phase: Phase) -> float:
