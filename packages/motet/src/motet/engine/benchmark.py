@@ -22,7 +22,7 @@ from motet.engine.cost import StepCost, step_cost
 from motet.engine.native import Precision
 from motet.engine.processors import available_processors
 
-_MEMORY_BYTES = 1 << 27  # larger than the caches
+_MEMORY_BYTES = 1 << 28  # so large that the caches hardly help
 _SECONDS = 1.0  # for each limit of the machine
 _BETWEEN_ROUNDS = 0.1  # seconds for the memory's speed
 _DECODED = 16  # tokens in a round of decoding
