@@ -173,6 +173,7 @@ inline Quads everywhere(int32_t four) { return (Quads)(Ints{} + four); }
 inline Floats as_floats(Quads sums) { return __builtin_convertvector((Ints)sums, Floats); }
 
 // 16 bytes of each of kLanes rows that are `pitch` bytes apart: out[i] has the bytes 4i..4i + 3.
+// (Inlined always: GCC would call it wherever a file is long, and pass registers through memory.)
 MOTET_INLINE void load_transposed(const uint8_t* from, size_t pitch, FourQuads& out) {
     const Quads a = load_parts(from, 4 * pitch), b = load_parts(from + pitch, 4 * pitch);
     const Quads c = load_parts(from + 2 * pitch, 4 * pitch);
@@ -189,7 +190,9 @@ MOTET_INLINE void load_transposed(const uint8_t* from, size_t pitch, FourQuads& 
 inline Quads broadcast_quad(const int8_t* x) { return everywhere(load<int32_t>(x)); }
 
 // Dot products of small weights (at most 12) and of any bytes. A sum starts with what `correction`
-// made of a block's activations, takes the products of kQuads quads and is then finished.
+// made of a block's activations, takes the products of kQuads quads and is then finished. Where
+// lanes are no rows it starts with `less` what the weights that stand for `zero` would add, and
+// neighbouring lanes are added in the end.
 
 #if defined(__AVX512VNNI__) || defined(__AVXVNNI__)
 
