@@ -174,6 +174,8 @@ NB_MODULE(_native, module) {
             "swiglu_limit"_a, "rms_norm_eps"_a);
 
     module.attr("PAGE_POSITIONS") = motet::kBlockPositions;
+    module.attr("SEARCHED_VOCABULARY") = motet::kSearchedVocabulary;
+    module.attr("REFINED_LOGITS") = motet::kRefined;
     nb::class_<motet::Page>(module, "Page")
         .def_prop_ro("bytes", &motet::Page::bytes)
         .def_prop_ro("shared", &motet::Page::shared);

@@ -42,9 +42,9 @@ inline uint16_t half_bits(float value) {
     return static_cast<uint16_t>(sign | ((rounded - 0x38000000) >> 13));
 }
 
-// 2^(scale - 128): the block's scale, halved. The two smallest are subnormal, hence a mantissa bit.
+// 2^(scale - 128): the block's scale, halved.
 inline float half_scale(uint8_t scale) {
-    return bits_as<float>(scale >= 2 ? uint32_t(scale - 1) << 23 : uint32_t{0x00200000} << scale);
+    return bits_as<float>(scale ? uint32_t{scale} << 23 : uint32_t{0x00400000}) * 0.5f;
 }
 
 }  // namespace motet::MOTET_ISA

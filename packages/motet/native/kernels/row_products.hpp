@@ -1,10 +1,10 @@
 // Products of rows as they lie in memory with the activations of one or two tokens.
 //
 // A register takes neighbouring blocks of one row, so that weights are read as one stream, line
-// after line, as memory is fastest; a lane of 16 bytes belongs to one block. What it holds of a
-// block is added within the register, and kLanes blocks' sums are converted and scaled at once.
-// These products are kept for kLanes rows and then added block by block, all rows at once, in the
-// order that every product has.
+// after line, as memory is fastest; a lane of 16 bytes belongs to one block. What registers hold of
+// a block is added within them, and kLanes blocks' sums are converted and scaled at once. These
+// products are kept for kLanes rows and then added block by block, all rows at once, in the order
+// that every product has.
 #pragma once
 
 #include "kernels/simd_int8.hpp"
@@ -23,21 +23,23 @@ MOTET_INLINE void fetch_lines(const uint8_t* from) {
     for (size_t byte = 0; byte < bytes; byte += 64) __builtin_prefetch(from + kFetchedAhead + byte);
 }
 
-// Of blocks of 32 bytes in two registers, the first halves and the last.
-struct LaneHalves {
-    Quads low, high;
+// A part of a row is kLanes blocks. What is computed for each of them lies in this order: lane
+// 4a + i of 32 bits belongs to block kAtOnce * i + a. So values of four bits, of which a register
+// holds kAtOnce blocks, can be added without leaving their lane of 16 bytes.
+constexpr int kAtOnce = kLanes / 4;
 
-    LaneHalves(Quads a, Quads b) {
-        typedef int64_t Eights __attribute__((vector_size(sizeof(Quads))));
-        Eights first;
-        for (size_t i = 0; i < sizeof first / 8; ++i) first[i] = i / 2 * 4 + i % 2;
-        low = (Quads)__builtin_shuffle((Eights)a, (Eights)b, first);
-        high = (Quads)__builtin_shuffle((Eights)a, (Eights)b, first + 2);
-    }
-};
+constexpr int block_of_lane(int lane) { return kAtOnce * (lane % 4) + lane / 4; }
 
-// Two ways in which rows lie in memory. A Part is kLanes blocks of one: of those behind `first` it
-// gives the values of as many as fit a register, and the scales of all.
+// A value for each block, put in this order.
+template <class Vector>
+MOTET_INLINE Vector in_lanes(Vector by_block) {
+    Vector result;
+    for (int lane = 0; lane < kLanes; ++lane) result[lane] = by_block[block_of_lane(lane)];
+    return result;
+}
+
+// Two ways in which rows lie in memory. A Part of a row gives its values, one register after the
+// other, and then its scales.
 
 // Values and scales in arrays of their own, as released.
 template <class Blocks>
@@ -68,12 +70,58 @@ struct Apart {
         Part(const Apart& row, size_t block)
             : from(row.values + block * kStride),
               scales_from(row.scales + block * Blocks::kScaleBytes) {}
-        Quads values(size_t first) const { return load<Quads>(from + first * kStride); }
+        Quads values(size_t i) { return load<Quads>(from + i * sizeof(Quads)); }
         typename Blocks::Scales scales() const {
-            return load<typename Blocks::Scales>(scales_from);
+            return in_lanes(load<typename Blocks::Scales>(scales_from));
         }
     };
 };
+
+#if defined(__AVX512VBMI__)
+
+// How a part whose blocks are scales and values by turns lies in lines of 64 bytes, the last of
+// which ends where the part does. A register of values, or of scales, is chosen from two
+// neighbours.
+template <size_t kScaleBytes, size_t kValueBytes>
+struct PartLines {
+    static constexpr size_t kStride = kScaleBytes + kValueBytes;
+    static constexpr size_t kBytes = kLanes * kStride;
+    static constexpr size_t kCount = (kBytes + kLine - 1) / kLine;
+    static constexpr size_t kRegisters = kLanes * kValueBytes / kLine;
+    static constexpr size_t kScalePairs = ((kLanes - 1) * kStride / kLine + 2) / 2;
+
+    static constexpr size_t begin(size_t line) {
+        return line + 1 < kCount ? line * kLine : kBytes - kLine;
+    }
+    static constexpr uint8_t place(size_t byte, size_t line) {
+        const bool later = byte >= begin(line) + kLine;
+        return static_cast<uint8_t>(later ? kLine + byte - begin(line + 1) : byte - begin(line));
+    }
+
+    struct Places {
+        uint8_t values[kRegisters][kLine];
+        uint8_t scales[kScalePairs][kLine];  // in the order of lanes
+        uint64_t masks[kScalePairs];
+    };
+    static constexpr Places places() {
+        Places result = {};
+        for (size_t i = 0; i < kRegisters * kLine; ++i) {
+            const size_t first = i / kLine * kLine / kValueBytes;
+            const size_t byte = i / kValueBytes * kStride + kScaleBytes + i % kValueBytes;
+            const size_t line = (first * kStride + kScaleBytes) / kLine;
+            result.values[i / kLine][i % kLine] = place(byte, line);
+        }
+        for (size_t i = 0; i < kLanes * kScaleBytes; ++i) {
+            const size_t byte = block_of_lane(i / kScaleBytes) * kStride + i % kScaleBytes;
+            const size_t pair = byte / kLine / 2;
+            result.scales[pair][i] = place(byte, pair * 2);
+            result.masks[pair] |= uint64_t{1} << i;
+        }
+        return result;
+    }
+};
+
+#endif
 
 // Every block's values behind its scale, as GGUF has them.
 template <class Blocks>
@@ -82,6 +130,10 @@ struct Joined {
 
     static constexpr size_t kScaleBytes = Blocks::kScaleBytes, kValueBytes = Blocks::kValueBytes;
     static constexpr size_t kStride = kScaleBytes + kValueBytes;
+#if defined(__AVX512VBMI__)
+    using Lines = PartLines<kScaleBytes, kValueBytes>;
+    static constexpr typename Lines::Places kPlaces = Lines::places();
+#endif
 
     static bool is_of(const Matrix& matrix) {
         return matrix.value_stride == kStride && matrix.scale_stride == kStride &&
@@ -96,10 +148,38 @@ struct Joined {
     struct Part {
         const uint8_t* from;
 
-        Part(const Joined& row, size_t block) : from(row.from + block * kStride) { reach(); }
-        Quads values(size_t first) const {
-            const uint8_t* values = from + first * kStride + kScaleBytes;
-            if constexpr (kValueBytes == 16) return sixteen_each(first);
+#if defined(__AVX512VBMI__)
+        Quads line;           // in which the next register begins
+        Quads gathered = {};  // scales
+
+        Part(const Joined& row, size_t block)
+            : from(row.from + block * kStride), line(load<Quads>(from)) {
+            keep(line);
+        }
+        Quads values(size_t i) {
+            Quads next = load<Quads>(from + Lines::begin(i + 1));
+            keep(next);  // or it would be loaded twice
+            if (i % 2 == 0) gather(next, i / 2);
+            const Quads result = permuted_two(line, next, load<Quads>(kPlaces.values[i]));
+            line = next;
+            return result;
+        }
+        typename Blocks::Scales scales() {
+            if (Lines::kScalePairs * 2 > Lines::kCount) gather(line, Lines::kScalePairs - 1);
+            typename Blocks::Scales result;
+            __builtin_memcpy(&result, &gathered, sizeof result);
+            return result;
+        }
+        void gather(Quads next, size_t pair) {
+            gathered |=
+                permuted_two(line, next, load<Quads>(kPlaces.scales[pair]), kPlaces.masks[pair]);
+        }
+#else
+        Part(const Joined& row, size_t block) : from(row.from + block * kStride) {}
+        Quads values(size_t i) const {
+            const uint8_t* values =
+                from + i * (sizeof(Quads) / kValueBytes) * kStride + kScaleBytes;
+            if constexpr (kValueBytes == 16) return load_parts(values, kStride);
 #if defined(__AVX512F__)
             typedef int64_t OneBlock __attribute__((vector_size(32)));
             return (Quads)__builtin_shufflevector(
@@ -108,68 +188,16 @@ struct Joined {
             return load<Quads>(values);
 #endif
         }
-
-#if defined(__AVX512VBMI__)
-        // From the scale of every kReached-th block on, which takes in the scales of the next ones
-        // and, of blocks of 16 bytes, all values but the last block's.
-        static constexpr size_t kReached = sizeof(Quads) / kValueBytes;
-        Quads reached[kLanes / kReached];
-
-        void reach() {
-            for (size_t i = 0; i < kLanes / kReached; ++i) {
-                reached[i] = load<Quads>(from + i * kReached * kStride);
-                if (kValueBytes == 16) keep(reached[i]);  // or it would be loaded twice
-            }
-        }
-        Quads sixteen_each(size_t first) const {
-            Quads places;
-            for (size_t byte = 0; byte < sizeof places; ++byte)
-                places[byte] = byte / 16 * kStride + kScaleBytes + byte % 16;
-            const Quads three = permuted(reached[first / kReached], places);
-            const __m128i last = load_16(from + (first + 3) * kStride + kScaleBytes);
-            return (Quads)_mm512_inserti32x4((Register)three, last, 3);
-        }
-        typename Blocks::Scales scales() const {
-            const Quads gathered = joined_scales<Blocks>(reached);
-            typename Blocks::Scales result;
-            __builtin_memcpy(&result, &gathered, sizeof result);
-            return result;
-        }
-#else
-        void reach() {}
-        Quads sixteen_each(size_t first) const {
-            return load_parts(from + first * kStride + kScaleBytes, kStride);
-        }
         typename Blocks::Scales scales() const {
             typename Blocks::Scales result;
 #pragma GCC unroll 16
-            for (size_t i = 0; i < kLanes; ++i)
-                __builtin_memcpy(reinterpret_cast<uint8_t*>(&result) + i * kScaleBytes,
-                                 from + i * kStride, kScaleBytes);
+            for (int lane = 0; lane < kLanes; ++lane)
+                __builtin_memcpy(reinterpret_cast<uint8_t*>(&result) + lane * kScaleBytes,
+                                 from + block_of_lane(lane) * kStride, kScaleBytes);
             return result;
         }
 #endif
     };
-};
-
-// The weights of as many blocks as a register has lanes of 16 bytes, each lane with half a block.
-template <class Blocks>
-struct LaneWeights {
-    Quads low, high;
-
-    template <class Part>
-    LaneWeights(const Part& part, size_t first) {
-        if constexpr (Blocks::kValueBytes == 16) {
-            Quads two = part.values(first);
-            keep(two);  // or it would be loaded twice
-            low = low_entries(Blocks::kLevels, two);
-            high = high_entries(Blocks::kLevels, two);
-        } else {
-            const LaneHalves halves(part.values(first), part.values(first + kLanes / 8));
-            low = Blocks::prepared(halves.low);
-            high = Blocks::prepared(halves.high);
-        }
-    }
 };
 
 // The products of kLanes rows with a few tokens' activations.
@@ -199,29 +227,28 @@ class RowProducts {
             multiply_row(row + 1 == matrix_.rows ? last_ : Layout::at(matrix_, row),
                          products_ + lane * parts_);
         }
-        for (Floats& sum : sums) sum = Floats{};
-        const size_t pitch = parts_ * sizeof(Floats);
-        for (size_t block = 0; block < blocks_; block += 4)
+        const size_t pitch = parts_ * sizeof(Floats), whole = blocks_ / kLanes;
 #pragma GCC unroll 2
-            for (int t = 0; t < Tokens; ++t) {
-                const auto* from = reinterpret_cast<const uint8_t*>(products_) +
-                                   t * kLanes * pitch + block * sizeof(float);
-                FourQuads four;
-                load_transposed(from, pitch, four);
-#pragma GCC unroll 4
-                for (size_t i = 0; i < 4; ++i)
-                    if (block + i < blocks_) sums[t] += (Floats)four[i];
-            }
+        for (int t = 0; t < Tokens; ++t) {
+            const auto* from = reinterpret_cast<const uint8_t*>(products_ + t * kLanes * parts_);
+            sums[t] = Floats{};
+            for (size_t part = 0; part < whole; ++part)
+                add_products(from + part * sizeof(Floats), pitch, kLanes, sums[t]);
+            if (whole < parts_)
+                add_products(from + whole * sizeof(Floats), pitch, blocks_ % kLanes, sums[t]);
+        }
     }
 
   private:
     typedef typename Layout::Part Part;
-    static constexpr size_t kAtOnce = kLanes / 4;
+    static constexpr bool kNibbles = Blocks::kValueBytes == 16;
 
-    // Of kLanes blocks: the first halves of kAtOnce blocks, the last ones, and what the sum of both
-    // dot products begins with.
+    // Of a part. Two registers are for kAtOnce blocks: where weights are nibbles their first halves
+    // and their last ones, else the first blocks and the last ones. `start` is what dot products
+    // have to begin with; adding it in the end saves reading it for every register.
     struct Activations {
-        Quads low[4], high[4], starts[4];
+        Quads values[4][2];
+        Quads start;
         Floats scales;
     };
 
@@ -235,17 +262,17 @@ class RowProducts {
             values = padded(padded_values, values, count * 32);
             scales = padded(padded_scales, scales, count);
         }
-        to.scales = load_floats(scales);
-        const Quads zero = Blocks::zero();
+        to.scales = in_lanes(load_floats(scales));
+        Quads dots[4][2];
 #pragma GCC unroll 4
         for (size_t i = 0; i < 4; ++i) {
             const int8_t* from = values + i * 2 * sizeof(Quads);
-            const LaneHalves halves(load<Quads>(from), load<Quads>(from + sizeof(Quads)));
-            to.low[i] = halves.low;
-            to.high[i] = halves.high;
-            to.starts[i] = Blocks::less(
-                Blocks::add(Blocks::add(Quads{}, zero, halves.low), zero, halves.high));
+            const Quads a = load<Quads>(from), b = load<Quads>(from + sizeof(Quads));
+            to.values[i][0] = kNibbles ? even_lanes(a, b) : a;
+            to.values[i][1] = kNibbles ? odd_lanes(a, b) : b;
+            multiply_register(Blocks::zero(), Blocks::zero(), to.values[i], dots[i]);
         }
+        to.start = (Quads) - (Ints)added_all(dots);
     }
 
     template <class Value, size_t size>
@@ -257,49 +284,68 @@ class RowProducts {
     // Every block's product with a token, [parts], and for the next token kLanes rows further.
     void multiply_row(const Layout& row, Floats* products) const {
         for (size_t i = 0; i < parts_; ++i) {
-            const Part part(row, i * kLanes);
+            Part part(row, i * kLanes);
             fetch_lines<kLanes * Layout::kStride>(part.from);
             const Activations* x = activations_ + i * Tokens;
-            Ints dots[Tokens];
-            multiply_part(part, x, dots);
+            Quads dots[Tokens][4][2];
+#pragma GCC unroll 4
+            for (size_t r = 0; r < 4; ++r) {
+                Quads first, second;
+                if constexpr (kNibbles) {
+                    Quads both = part.values(r);
+                    keep(both);  // or it would be loaded twice
+                    first = low_entries(Blocks::kLevels, both);
+                    second = high_entries(Blocks::kLevels, both);
+                } else {
+                    first = Blocks::prepared(part.values(r * 2));
+                    second = Blocks::prepared(part.values(r * 2 + 1));
+                }
+#pragma GCC unroll 2
+                for (int t = 0; t < Tokens; ++t)
+                    multiply_register(first, second, x[t].values[r], dots[t][r]);
+            }
             const Floats scales = Blocks::scales(part.scales());
 #pragma GCC unroll 2
-            for (int t = 0; t < Tokens; ++t)
-                products[t * kLanes * parts_ + i] =
-                    as_floats((Quads)dots[t]) * (scales * x[t].scales);
+            for (int t = 0; t < Tokens; ++t) {
+                const auto sums = (Quads)((Ints)added_all(dots[t]) + (Ints)x[t].start);
+                products[t * kLanes * parts_ + i] = as_floats(sums) * (scales * x[t].scales);
+            }
         }
     }
 
-    // The dot products of kLanes blocks with each token.
-    static void multiply_part(const Part& part, const Activations* x, Ints (&dots)[Tokens]) {
-        Quads sums[Tokens][2];
-#pragma GCC unroll 2
-        for (size_t half = 0; half < 2; ++half) {
-            Quads quarters[Tokens][2];
-#pragma GCC unroll 2
-            for (size_t quarter = 0; quarter < 2; ++quarter) {
-                const size_t i = half * 2 + quarter;
-                const LaneWeights<Blocks> weights(part, i * kAtOnce);
-#pragma GCC unroll 2
-                for (int t = 0; t < Tokens; ++t) {
-                    const Quads first = Blocks::add(x[t].starts[i], weights.low, x[t].low[i]);
-                    quarters[t][quarter] =
-                        Blocks::finish(Blocks::add(first, weights.high, x[t].high[i]));
-                }
-            }
-#pragma GCC unroll 2
-            for (int t = 0; t < Tokens; ++t)
-                sums[t][half] = Blocks::added_neighbours(quarters[t][0], quarters[t][1]);
-        }
-        // Lane 4i + j has block i of register j.
-        Ints natural;
-        for (int lane = 0; lane < kLanes; ++lane)
-            natural[lane] = lane % kAtOnce * 4 + lane / kAtOnce;
-#pragma GCC unroll 2
-        for (int t = 0; t < Tokens; ++t) {
-            const auto sum = (Ints)Blocks::added_neighbours(sums[t][0], sums[t][1]);
-            dots[t] = __builtin_shuffle(sum, natural);
-        }
+    // Both registers of nibbles are of the same blocks, those of bytes of blocks of their own.
+    static void multiply_register(Quads first, Quads second, const Quads (&x)[2],
+                                  Quads (&dots)[2]) {
+        dots[0] = Blocks::add(Quads{}, first, x[0]);
+        if constexpr (kNibbles)
+            dots[0] = Blocks::finish(Blocks::add(dots[0], second, x[1]));
+        else
+            dots[1] = Blocks::add(Quads{}, second, x[1]);
+    }
+
+    // The sums of what belongs to a block, in the order of lanes.
+    static Quads added_all(const Quads (&dots)[4][2]) {
+        if constexpr (kNibbles)
+            return added_neighbours(added_small_neighbours(dots[0][0], dots[1][0]),
+                                    added_small_neighbours(dots[2][0], dots[3][0]));
+        else
+            return added_lanes(added_words(dots, 0), added_words(dots, 1));
+    }
+    static Quads added_words(const Quads (&dots)[4][2], size_t i) {
+        return added_neighbours(added_neighbours(dots[0][i], dots[1][i]),
+                                added_neighbours(dots[2][i], dots[3][i]));
+    }
+
+    // Adds the products of one part and kLanes rows, `pitch` bytes apart, to the rows' sums.
+    MOTET_INLINE static void add_products(const uint8_t* from, size_t pitch, size_t blocks,
+                                          Floats& sum) {
+        FourQuads columns[kAtOnce];
+#pragma GCC unroll 4
+        for (int i = 0; i < kAtOnce; ++i)
+            load_transposed(from + i * sizeof(Bytes), pitch, columns[i]);
+#pragma GCC unroll 16
+        for (size_t block = 0; block < kLanes; ++block)
+            if (block < blocks) sum += (Floats)columns[block % kAtOnce][block / kAtOnce];
     }
 
     const Matrix& matrix_;

@@ -127,6 +127,12 @@ inline Quads permuted_into(Quads into, uint64_t mask, Quads from, Quads places) 
     return (Quads)_mm512_mask_permutexvar_epi8((Register)into, mask, (Register)places,
                                                (Register)from);
 }
+// Places of seven bits: bytes of a, then of b.
+inline Quads permuted_two(Quads a, Quads b, Quads places, uint64_t mask = ~uint64_t{0}) {
+    if (mask == ~uint64_t{0})
+        return (Quads)_mm512_permutex2var_epi8((Register)a, (Register)places, (Register)b);
+    return (Quads)_mm512_maskz_permutex2var_epi8(mask, (Register)a, (Register)places, (Register)b);
+}
 // A place has six bits: the two that are too many choose one of four equal tables.
 inline Quads low_entries(Bytes table, Quads bytes) {
     return permuted((Quads)_mm512_broadcast_i32x4((__m128i)table), bytes);
@@ -143,15 +149,32 @@ inline Quads high_entries(Bytes table, Quads bytes) {
 
 #if defined(__AVX2__)
 
+// The first, third and so on of the lanes of 16 bytes of a, then of b; and the others.
+template <int64_t first>
+inline Quads every_second_lane(Quads a, Quads b) {
+    typedef int64_t Eights __attribute__((vector_size(sizeof(Quads))));
+    Eights places;
+    for (size_t i = 0; i < sizeof places / 8; ++i) places[i] = i / 2 * 4 + i % 2 + first * 2;
+    return (Quads)__builtin_shuffle((Eights)a, (Eights)b, places);
+}
+inline Quads even_lanes(Quads a, Quads b) { return every_second_lane<0>(a, b); }
+inline Quads odd_lanes(Quads a, Quads b) { return every_second_lane<1>(a, b); }
+
+// The sums of neighbouring lanes of a, then those of b.
+inline Quads added_lanes(Quads a, Quads b) {
+    return (Quads)((Ints)even_lanes(a, b) + (Ints)odd_lanes(a, b));
+}
+
 // In every 16 bytes: the sums of neighbouring words of a, then those of b.
 inline Quads added_neighbours(Quads a, Quads b) {
-    Ints even, odd;
-    for (int lane = 0; lane < kLanes; ++lane) {
-        even[lane] = lane / 4 * 4 + lane % 2 * 2 + lane % 4 / 2 * kLanes;
-        odd[lane] = even[lane] + 1;
-    }
-    return (Quads)(__builtin_shuffle((Ints)a, (Ints)b, even) +
-                   __builtin_shuffle((Ints)a, (Ints)b, odd));
+#if defined(__AVX512F__)
+    const auto even = (Ints)_mm512_shuffle_ps((__m512)a, (__m512)b, 0x88);
+    const auto odd = (Ints)_mm512_shuffle_ps((__m512)a, (__m512)b, 0xdd);
+#else
+    const auto even = (Ints)_mm256_shuffle_ps((__m256)a, (__m256)b, 0x88);
+    const auto odd = (Ints)_mm256_shuffle_ps((__m256)a, (__m256)b, 0xdd);
+#endif
+    return (Quads)(even + odd);
 }
 
 // The same of words within 16 bits.
@@ -191,8 +214,7 @@ inline Quads broadcast_quad(const int8_t* x) { return everywhere(load<int32_t>(x
 
 // Dot products of small weights (at most 12) and of any bytes. A sum starts with what `correction`
 // made of a block's activations, takes the products of kQuads quads and is then finished. Where
-// lanes are no rows it starts with `less` what the weights that stand for `zero` would add, and
-// neighbouring lanes are added in the end.
+// lanes are no rows it is less by what the weights that stand for `zero` would add.
 
 #if defined(__AVX512VNNI__) || defined(__AVXVNNI__)
 
@@ -216,9 +238,7 @@ struct SmallDot {
     static Quads zero() { return Quads{} + int8_t{kOffset}; }
     static Quads start(int32_t correction) { return everywhere(kOffset * correction); }
     static Quads add(Quads sum, Quads weights, Quads x) { return dot(sum, weights, x); }
-    static Quads less(Quads sum) { return (Quads) - (Ints)sum; }
     static Quads finish(Quads sum) { return sum; }
-    static Quads added_neighbours(Quads a, Quads b) { return added_small_neighbours(a, b); }
 };
 
 struct ByteDot {
@@ -226,10 +246,6 @@ struct ByteDot {
     static Quads zero() { return prepared(Quads{}); }
     static Quads prepared(Quads weights) { return weights ^ int8_t{-128}; }
     static Quads add(Quads sum, Quads weights, Quads x) { return dot(sum, weights, x); }
-    static Quads less(Quads sum) { return (Quads) - (Ints)sum; }
-    static Quads added_neighbours(Quads a, Quads b) {
-        return motet::MOTET_ISA::added_neighbours(a, b);
-    }
     static Quads finish(Quads sum) { return sum; }
 };
 
@@ -263,19 +279,13 @@ struct SmallDot {
     static Quads add(Quads sum, Quads weights, Quads x) {
         return (Quads)((UnsignedPairs)sum + (UnsignedPairs)pair_sums(weights, x));
     }
-    static Quads less(Quads sum) { return (Quads) - (UnsignedPairs)sum; }
     static Quads finish(Quads sum) { return (Quads)widened(sum); }
-    static Quads added_neighbours(Quads a, Quads b) { return added_small_neighbours(a, b); }
 };
 
 struct ByteDot {
     static Quads start(int32_t) { return everywhere(0); }
     static Quads zero() { return Quads{}; }
     static Quads prepared(Quads weights) { return weights; }
-    static Quads less(Quads sum) { return (Quads) - (Ints)sum; }
-    static Quads added_neighbours(Quads a, Quads b) {
-        return motet::MOTET_ISA::added_neighbours(a, b);
-    }
     static Quads add(Quads sum, Quads weights, Quads x) {
         const Quads magnitudes = (Quads)_mm256_abs_epi8((Register)weights);
         const Quads signed_x = (Quads)_mm256_sign_epi8((Register)x, (Register)weights);
@@ -363,11 +373,10 @@ inline Floats half_values(Quads words, size_t index) {
 #endif
 }
 
-// 2^(byte - 128), an MXFP4 block's scale, halved. The two smallest are subnormal.
+// 2^(byte - 128), an MXFP4 block's scale, halved; subnormal if the byte is 0 or 1.
 inline Floats half_powers(Words stored) {
-    const Words bits = (stored - 1) << 23;
-    const Words smallest = stored == 0 ? Words{} + 0x00200000 : Words{} + 0x00400000;
-    return (Floats)(stored < 2 ? smallest : bits);
+    const Words bits = stored << 23, smallest = Words{} + 0x00400000;
+    return (Floats)(bits > smallest ? bits : smallest) * 0.5f;
 }
 
 struct Mxfp4Blocks : SmallDot {

@@ -42,6 +42,10 @@ Model::Model(Config config, const TensorViews& tensors, Precision precision, siz
         std::max({config_->hidden_size, config_->intermediate_size, config_->query_width()});
     work_.panels.assign(threads_.threads(), std::vector<float>(panel_floats(longest)));
     work_.scratch.resize(threads_.threads());
+    if (weights_.searched_head)
+        work_.gathered_head.assign(threads_.threads(),
+                                   std::vector<uint8_t>(kRowsPerItem * weights_.head.blocks() *
+                                                        weights_.head.value_stride));
 }
 
 void Model::validate(std::span<const StepItem> items) const {
@@ -118,6 +122,12 @@ void Model::prepare(std::span<const StepItem> items) {
     grow(work_.expert_out, grouped * c.hidden_size);
     for (auto& scratch : work_.scratch) grow(scratch, rows * kRowsPerItem);
     groups_.reserve(c.experts);
+    if (weights_.searched_head) {
+        size_t wanted = 0;
+        for (const StepItem& item : items) wanted += item.logit_rows;
+        grow(work_.refined, wanted * kMostRefined);
+        grow(work_.refined_count, wanted);
+    }
 }
 
 void Model::QuantisedBuffer::grow(size_t count) {
@@ -178,23 +188,6 @@ void Model::multiply_rows(const Matrix& matrix, RowRange range, const Inputs& x,
         kernels_.multiply_fast(matrix, range, x.quantised, tokens, out, panel);
     else
         kernels_.multiply_exact(matrix, range, x.values, tokens, out, panel);
-}
-
-// Logits of the wanted rows only: the head is the largest matrix of the model.
-void Model::head(std::span<const StepItem> items, float* logits) {
-    const size_t width = config_->hidden_size;
-    size_t row = 0;
-    size_t wanted = 0;
-    for (const StepItem& item : items) {
-        row += item.tokens.size();
-        for (size_t r = row - item.logit_rows; r < row; ++r, ++wanted)
-            kernels_.rms_norm(&work_.hidden[r * width], weights_.final_norm, width,
-                              config_->rms_norm_eps, &work_.normed[wanted * width]);
-    }
-    if (fast())
-        kernels_.quantise(work_.normed.data(), wanted, Order::natural, work_.input8.rows(width));
-    multiply({{&weights_.head, {logits, config_->vocabulary_size}}},
-             {work_.normed.data(), work_.input8.rows(width)}, wanted);
 }
 
 }  // namespace motet

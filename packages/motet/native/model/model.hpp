@@ -3,7 +3,7 @@
 // A step takes new tokens of any number of sequences: a whole prompt, a chunk of one, or the one
 // token sampled last. All tokens of the step go through each layer together, as the rows of one
 // matrix; only attention asks which sequence and position a row belongs to. Read model.cpp first,
-// then attention_layer.cpp and expert_layer.cpp.
+// then attention_layer.cpp, expert_layer.cpp and head.cpp.
 #pragma once
 
 #include <cstdint>
@@ -27,6 +27,9 @@ namespace motet {
 // rows become activations, these are whole blocks of the next product's inputs.
 constexpr size_t kRowsPerItem = 128;
 static_assert(kRowsPerItem % 64 == 0);
+
+// How many logits of a token are computed again where the head is searched: see head.cpp.
+constexpr size_t kRefined = 4096, kMostRefined = kRefined + kRefined / 4;
 
 struct StepItem {
     Sequence* sequence;
@@ -105,6 +108,10 @@ class Model {
         QuantisedBuffer input8, gathered8, activated8;
         std::vector<std::vector<float>> panels;   // by worker: for the longest inner dimension
         std::vector<std::vector<float>> scratch;  // by worker: see expert_layer.cpp
+        // Where the head is searched: vocabulary places by row, and by worker rows of the head.
+        std::vector<uint32_t> refined;      // [wanted rows, kMostRefined]
+        std::vector<size_t> refined_count;  // [wanted rows]
+        std::vector<std::vector<uint8_t>> gathered_head;
     };
 
     // Grouped rows `begin`..`end` go to one expert.
@@ -131,6 +138,8 @@ class Model {
     void attention_layer(size_t layer);
     void expert_layer(const LayerWeights& weights);
     void head(std::span<const StepItem> items, float* logits);
+    void refine(float* logits, size_t rows);
+    void refine_places(float* logits, size_t row, std::span<const uint32_t> places, size_t worker);
 
     bool fast() const { return precision_ != Precision::exact; }
     void normalise(const float* scale, Order order);

@@ -13,6 +13,7 @@ using Type = TensorView::Type;
 using Format = Matrix::Format;
 
 constexpr size_t kRowsPerItem = 64;  // of derivation, for a thread
+constexpr const char* kSearchedHead = "lm_head.searched";
 
 std::string text(const Shape& shape) {
     std::string result = "[";
@@ -228,7 +229,15 @@ Weights::Weights(const Config& config, const TensorViews& tensors, Precision pre
         derive(attention + "v_proj.weight", layers[i].value, Type::q8_0, kernels, threads);
         derive(attention + "o_proj.weight", layers[i].attention_out, type, kernels, threads);
     }
+    const Matrix whole_head = head;
     derive("lm_head.weight", head, Type::q8_0, kernels, threads);
+    if (config.vocabulary_size < kSearchedVocabulary || head.format != Format::int8) return;
+    if (tensors.contains(kSearchedHead)) {
+        searched_head = reader.matrix(kSearchedHead, config.vocabulary_size, config.hidden_size);
+    } else {
+        searched_head = whole_head;
+        derive(kSearchedHead, *searched_head, Type::int4, kernels, threads);
+    }
 }
 
 const float* Weights::keep_floats(const TensorView& view) {

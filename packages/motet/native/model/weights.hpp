@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <deque>
+#include <optional>
 #include <string>
 #include <unordered_map>
 #include <utility>
@@ -15,6 +16,9 @@
 #include "model/thread_pool.hpp"
 
 namespace motet {
+
+// From so many tokens on a vocabulary's logits are searched in 4 bits.
+constexpr size_t kSearchedVocabulary = 32'768;
 
 // A tensor in memory that somebody else keeps alive.
 struct TensorView {
@@ -55,7 +59,7 @@ struct LayerWeights {
 
 // A matrix [rows, inner] of fewer bits than the file's, in blocks of 32 with their scale.
 struct DerivedMatrix {
-    std::string name;  // of the tensor it stands for
+    std::string name;  // of the tensor it stands for, or that of the head to search
     TensorView::Type type;
     size_t rows;
     size_t inner;
@@ -71,6 +75,8 @@ class Weights {
     std::vector<LayerWeights> layers;
     const float* final_norm;  // [hidden]
     Matrix head;              // [vocabulary, hidden]
+    // The same in 4 bits, in the fast modes and for a vocabulary of some size: see head.cpp.
+    std::optional<Matrix> searched_head;
 
     // Throws std::invalid_argument naming a tensor that is missing or of the wrong type or shape.
     Weights(const Config& config, const TensorViews& tensors, Precision precision,

@@ -32,6 +32,8 @@ class Config:
     ) -> None: ...
 
 PAGE_POSITIONS: int
+SEARCHED_VOCABULARY: int  # from so many tokens on the head is searched in 4 bits
+REFINED_LOGITS: int  # that are then computed in 8 for each token
 
 class Page:  # keys and values of so many positions, in the layers of one kind
     @property

@@ -1,14 +1,18 @@
 """Derived matrices in the user's cache folder: used when they fit, made again when they do not."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from random_models import random_checkpoint, random_config, random_tokens
 
-from motet.checkpoint import Checkpoint, open_checkpoint, write_checkpoint
+from motet import _native
+from motet.checkpoint import Checkpoint, ModelConfig, open_checkpoint, write_checkpoint
 from motet.engine import derived
 from motet.engine.native import Precision, native_model
+
+CONFIG = random_config(3)
 
 
 @pytest.fixture
@@ -19,8 +23,8 @@ def checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Checkpoint:
     return written(tmp_path / "model", seed=3)
 
 
-def written(folder: Path, seed: int) -> Checkpoint:
-    made = random_checkpoint(random_config(3), seed)
+def written(folder: Path, seed: int, config: ModelConfig = CONFIG) -> Checkpoint:
+    made = random_checkpoint(config, seed)
     write_checkpoint(folder, made.config, made.tensors.values(), replace=folder.exists())
     return open_checkpoint(folder)
 
@@ -45,6 +49,24 @@ def test_the_second_model_computes_the_same_from_the_file(
     second = native_model(checkpoint, precision=precision)
     assert not second.derived()
     assert [each.stat().st_mtime_ns for each in kept_files(tmp_path)] == [made]
+    logits = [model.step([(model.sequence(), tokens, 20)]) for model in (first, second)]
+    assert np.array_equal(*logits)
+
+
+@pytest.mark.parametrize("precision", ["fast", "fast4"])
+def test_both_copies_of_a_large_head_are_kept(
+    checkpoint: Checkpoint, tmp_path: Path, precision: Precision
+) -> None:
+    config = replace(CONFIG, vocabulary_size=_native.SEARCHED_VOCABULARY)
+    large = written(tmp_path / "large", 3, config)
+    tokens = random_tokens(config, 20, 0)
+    first = native_model(large, precision=precision)
+    kept = derived.kept_matrices(large, precision)
+    for name, dtype in (("lm_head.weight", "Q8_0"), (derived.SEARCHED_HEAD, "INT4")):
+        assert first.derived()[name][0] == kept[name][0] == dtype
+        assert np.array_equal(first.derived()[name][1], kept[name][1])
+    second = native_model(large, precision=precision)
+    assert not second.derived()
     logits = [model.step([(model.sequence(), tokens, 20)]) for model in (first, second)]
     assert np.array_equal(*logits)
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from random_models import random_checkpoint, random_config
 
+from motet import _native
 from motet.checkpoint import Checkpoint
 from motet.checkpoint.layout import tensor_specs
 from motet.engine import EngineError, memory
@@ -48,12 +49,27 @@ def gpt_oss_20b() -> Checkpoint:
 def test_the_fast_mode_needs_what_it_keeps() -> None:
     checkpoint = gpt_oss_20b()
     experts, dense = 10_152_345_600, 24 * (2 * 4096 + 2 * 512) * 2880 * 2 + 201_088 * 2880 * 2
+    searched = 201_088 * 2880 * 4.5 / 8  # the head once more, in 4 bits
     vectors = 5120 + 2880 + 64 + 2 * 2880 + 32 + 32 * 3 * 2880
     small = 24 * (vectors + 32 * 2880) * 2 + 2880 * 2  # and the router
     cache = memory.cache_bytes(checkpoint.config, 4096)
     assert memory.memory_needed(checkpoint, "exact", 4096) == experts + dense + small + 2 * cache
     fast = memory.memory_needed(checkpoint, "fast", 4096)
-    assert abs(fast - (experts + dense * 8.5 / 16 + small + cache)) < 1000
+    assert abs(fast - (experts + dense * 8.5 / 16 + searched + small + cache)) < 1000
+    smaller = 24 * 2 * 4096 * 2880 / 2  # queries' and outputs' matrices
+    assert memory.memory_needed(checkpoint, "fast4", 4096) == fast - smaller
+
+
+def test_a_head_of_few_tokens_is_not_copied_twice() -> None:
+    config = replace(random_config(0), vocabulary_size=_native.SEARCHED_VOCABULARY)
+    large, small = (
+        random_checkpoint(replace(config, vocabulary_size=config.vocabulary_size - fewer))
+        for fewer in (0, 1)
+    )
+    row = config.hidden_size * 8.5 / 8
+    searched = config.vocabulary_size * config.hidden_size * 4.5 / 8
+    needed = [memory.memory_needed(each, "fast", 0) for each in (large, small)]
+    assert needed[0] - needed[1] == row + searched
 
 
 @pytest.mark.parametrize(
@@ -61,8 +77,8 @@ def test_the_fast_mode_needs_what_it_keeps() -> None:
     [
         (10**10, "fast", r"needs 1\d\.\d\d GB .* but 10\.00 GB are free here; .*smaller model"),
         (12_500_000_000, "exact", "the fast precision would fit"),
-        (11_500_000_000, "exact", "the fast4 precision would fit"),
-        (11_500_000_000, "fast", "the fast4 precision would fit"),
+        (11_700_000_000, "exact", "the fast4 precision would fit"),
+        (11_700_000_000, "fast", "the fast4 precision would fit"),
     ],
 )
 def test_the_refusal_says_what_would_fit(

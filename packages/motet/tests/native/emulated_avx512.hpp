@@ -87,6 +87,19 @@ inline __m512i permuted_into(__m512i into, uint64_t mask, __m512i places, __m512
 inline __m512i permuted(__m512i places, __m512i from) {
     return permuted_into(from, ~uint64_t{0}, places, from);
 }
+// Where `mask` has a bit: the byte of a, and behind them b, at the place's last seven bits.
+inline __m512i permuted_two_or_zero(uint64_t mask, __m512i a, __m512i places, __m512i b) {
+    uint8_t place[64], source[128], result[64];
+    std::memcpy(place, &places, sizeof place);
+    std::memcpy(source, &a, sizeof a);
+    std::memcpy(source + 64, &b, sizeof b);
+    for (int i = 0; i < 64; ++i) result[i] = mask >> i & 1 ? source[place[i] & 127] : 0;
+    std::memcpy(&a, result, sizeof result);
+    return a;
+}
+inline __m512i permuted_two(__m512i a, __m512i places, __m512i b) {
+    return permuted_two_or_zero(~uint64_t{0}, a, places, b);
+}
 inline __m512i repeated(__m128i part) {
     __m512i result = {};
     for (int index = 0; index < 4; ++index) result = with_part(result, part, index);
@@ -96,6 +109,13 @@ inline __m512i repeated(__m128i part) {
 inline __m512 multiplied_and_added(__m512 a, __m512 b, __m512 c) {
     for (int i = 0; i < 16; ++i) c[i] = __builtin_fmaf(a[i], b[i], c[i]);
     return c;
+}
+// In each part two floats of a and two of b, by two bits of `which` each.
+inline __m512 chosen(__m512 a, __m512 b, int which) {
+    __m512 result;
+    for (int i = 0; i < 16; ++i)
+        result[i] = (i % 4 < 2 ? a : b)[i / 4 * 4 + (which >> i % 4 * 2 & 3)];
+    return result;
 }
 inline __m512 broadcast(float value) { return __m512{} + value; }
 // In the order of the intrinsic: halves, quarters, and so on are added.
@@ -153,10 +173,14 @@ inline __m512 as_floats(__m512i integers) {
 #define __AVX512VBMI__ 1
 #define _mm512_permutexvar_epi8 emulated::permuted
 #define _mm512_mask_permutexvar_epi8 emulated::permuted_into
+#define _mm512_permutex2var_epi8 emulated::permuted_two
+#define _mm512_maskz_permutex2var_epi8 emulated::permuted_two_or_zero
 #endif
 #define _mm512_dpbusd_epi32 emulated::dpbusd<__m512i>
 #define _mm512_fmadd_ps emulated::multiplied_and_added
 #define _mm512_set1_ps emulated::broadcast
+#undef _mm512_shuffle_ps
+#define _mm512_shuffle_ps emulated::chosen
 #define _mm512_reduce_add_ps emulated::sum
 #define _mm512_cvtepi8_epi32 emulated::widened<int8_t>
 #define _mm512_cvtepi32_ps emulated::as_floats

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from motet import _native
 from motet.checkpoint import Checkpoint, CheckpointError, Tensor
 from motet.checkpoint.atomic import new_file
 from motet.checkpoint.safetensors import SafetensorsFile
@@ -24,9 +25,12 @@ from motet.checkpoint.shards import ShardWriter
 from motet.checkpoint.tensors import BLOCK_SIZES, BLOCK_VALUES, TensorSpec
 
 Matrices = Mapping[str, tuple[str, NDArray[Any]]]
-"""By the name of the tensor they stand for: dtype and blocks [rows, bytes]."""
+"""By the name of the tensor they stand for, or SEARCHED_HEAD: dtype and blocks [rows, bytes]."""
 
-_VERSION = 1  # of the blocks' layout
+SEARCHED_HEAD = "lm_head.searched"
+"""A second copy of a large vocabulary's head, which is searched for the likeliest tokens."""
+
+_VERSION = 2  # of the blocks' layout
 _LARGE = ("q_proj.weight", "o_proj.weight")  # in 4 bits where fast4 is asked for
 _OTHERS = ("k_proj.weight", "v_proj.weight", "lm_head.weight")
 _BLOCK_BYTES = {"Q8_0": BLOCK_SIZES["Q8_0"], "INT4": 18}
@@ -39,6 +43,8 @@ def derived_dtype(name: str, precision: str) -> str | None:
 
     Which matrices bear 4 bits is measured by benchmarks/precision.py.
     """
+    if precision != "exact" and name == SEARCHED_HEAD:
+        return "INT4"
     if precision == "exact" or not name.endswith(_LARGE + _OTHERS):
         return None
     return "INT4" if precision == "fast4" and name.endswith(_LARGE) else "Q8_0"
@@ -48,6 +54,14 @@ def derived_bytes(tensor: Tensor | TensorSpec, dtype: str) -> int:
     """The bytes of a tensor [rows, inner] that is derived as `dtype`."""
     rows, row_bytes = _shape(tensor, dtype)
     return rows * row_bytes
+
+
+def searched_bytes(tensor: Tensor | TensorSpec, precision: str) -> int:
+    """The bytes of the second copy of this tensor, if it is the head of a large vocabulary."""
+    if precision == "exact" or tensor.name != "lm_head.weight":
+        return 0
+    searched = tensor.shape[0] >= _native.SEARCHED_VOCABULARY
+    return derived_bytes(tensor, "INT4") if searched else 0
 
 
 def kept_matrices(checkpoint: Checkpoint, precision: str) -> Matrices:
@@ -62,10 +76,10 @@ def kept_matrices(checkpoint: Checkpoint, precision: str) -> Matrices:
     except (CheckpointError, KeyError, OSError, RuntimeError):  # the last: there is no home
         return {}
     fits = all(
-        name in checkpoint.tensors
+        (source := _source(name)) in checkpoint.tensors
         and dtype
         and data.dtype == np.uint8
-        and data.shape == _shape(checkpoint.tensors[name], dtype)
+        and data.shape == _shape(checkpoint.tensors[source], dtype)
         for name, (dtype, data) in matrices.items()
     )
     return matrices if fits else {}
@@ -107,6 +121,10 @@ def _content(checkpoint: Checkpoint) -> str:
             for start in (0, stored.size // 2, max(0, stored.size - _SAMPLE)):
                 digest.update(stored[start : start + _SAMPLE].tobytes())
     return digest.hexdigest()[:32]
+
+
+def _source(name: str) -> str:
+    return "lm_head.weight" if name == SEARCHED_HEAD else name
 
 
 def _shape(tensor: Tensor | TensorSpec, dtype: str) -> tuple[int, ...]:

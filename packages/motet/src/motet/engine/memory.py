@@ -14,7 +14,7 @@ from motet.checkpoint.inspection import available_memory, show_bytes
 from motet.checkpoint.layout import tensor_specs
 from motet.checkpoint.published import published_config
 from motet.checkpoint.sizes import cache_bytes
-from motet.engine.derived import derived_bytes, derived_dtype
+from motet.engine.derived import derived_bytes, derived_dtype, searched_bytes
 from motet.engine.errors import EngineError
 from motet.engine.pages import PageSizes
 
@@ -80,4 +80,5 @@ def _resident_bytes(tensor: Tensor | TensorSpec, precision: str) -> int:
     if tensor.name == "model.embed_tokens.weight":
         return 0  # a row for each token, and no more
     dtype = derived_dtype(tensor.name, precision)
-    return derived_bytes(tensor, dtype) if dtype else tensor.nbytes
+    first = derived_bytes(tensor, dtype) if dtype else tensor.nbytes
+    return first + searched_bytes(tensor, precision)
