@@ -1,4 +1,4 @@
-// Large buffers for derived weights.
+// What the system is told of memory: large buffers for derived weights, and sparsely read files.
 #pragma once
 
 #include <cstddef>
@@ -21,6 +21,20 @@ class LargeBuffer {
   private:
     uint8_t* data_;
     size_t bytes_;
+};
+
+// Memory of which a little is read here and there. If it is that of a mapped file, what lies around
+// is not brought from the disk, and what has been read can be given back.
+class SparseMemory {
+  public:
+    SparseMemory(const uint8_t* memory, size_t bytes);
+
+    // The mapping takes no memory then; what is read again is mapped again.
+    void give_back() const;
+
+  private:
+    void* begin_ = nullptr;  // whole pages; null unless the memory is a file's
+    size_t bytes_ = 0;
 };
 
 }  // namespace motet

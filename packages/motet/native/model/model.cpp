@@ -23,6 +23,8 @@ std::vector<ReadGuard::Range> ranges(const TensorViews& tensors) {
     return result;
 }
 
+constexpr size_t kEmbeddedRows = 64;  // that may be in memory with what lies around them
+
 void reject(const std::string& sentence) { throw std::invalid_argument(sentence); }
 
 }  // namespace
@@ -34,6 +36,9 @@ Model::Model(Config config, const TensorViews& tensors, Precision precision, siz
       threads_(std::clamp<size_t>(threads, 1, 256)),
       guard_(ranges(tensors)),
       weights_(*config_, tensors, precision, kernels_, threads_),
+      embedding_memory_(
+          weights_.embedding.block_at(0, 0),
+          weights_.embedding.rows * weights_.embedding.blocks() * weights_.embedding.value_stride),
       rope_(*config_),
       cache_(std::make_shared<BlockPool>(
           CacheShape{config_->key_value_heads, config_->head_dim, precision != Precision::exact})) {
@@ -144,6 +149,8 @@ void Model::embed() {
                             &work_.hidden[r * width]);
         rope_.angles(rows_[r].position, &work_.cosines[r * rope_.half()],
                      &work_.sines[r * rope_.half()]);
+        // A row may have brought two megabytes around it into this process's memory.
+        if (++embedded_ % kEmbeddedRows == 0) embedding_memory_.give_back();
     }
 }
 

@@ -15,6 +15,7 @@
 
 #include "kernels/kernels.hpp"
 #include "model/config.hpp"
+#include "model/memory.hpp"
 #include "model/read_guard.hpp"
 #include "model/rope.hpp"
 #include "model/sequence.hpp"
@@ -161,6 +162,8 @@ class Model {
     ThreadPool threads_;
     const ReadGuard guard_;
     Weights weights_;
+    const SparseMemory embedding_memory_;
+    size_t embedded_ = 0;  // rows so far
     Rope rope_;
     std::shared_ptr<BlockPool> cache_;
     std::mutex mutex_;

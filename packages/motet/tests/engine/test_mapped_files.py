@@ -4,6 +4,7 @@ Where a bare process would die of a signal, real processes show that ours do not
 """
 
 import asyncio
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -50,6 +51,38 @@ def test_a_file_that_is_deleted_or_replaced_stays_as_it_was(file: Path, replaced
         found = model.step([(model.sequence(), TOKENS, 1)])
     whole = native_model(random_checkpoint(CONFIG))
     assert np.array_equal(found, whole.step([(whole.sequence(), TOKENS, 1)]))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads what Linux says of mappings")
+def test_embeddings_that_were_read_are_given_back(tmp_path: Path) -> None:
+    config = replace(CONFIG, vocabulary_size=20_000)
+    source = random_checkpoint(config)
+    write_checkpoint(tmp_path / "model", config, source.tensors.values())
+    checkpoint = open_checkpoint(tmp_path / "model")
+    embedding = checkpoint.tensors["model.embed_tokens.weight"].data
+    middle = embedding.ctypes.data + embedding.nbytes // 2
+    tokens = random_tokens(config, 128)
+    model, whole = native_model(checkpoint), native_model(source)
+    sequence, other = model.sequence(), whole.sequence()
+    resident = []
+    for part in np.split(tokens, 4):  # what is given back counts 64 tokens
+        found = model.step([(sequence, part, part.size)])
+        assert np.array_equal(found, whole.step([(other, part, part.size)]))
+        resident.append(resident_bytes_at(middle))
+    assert resident[0] > 0
+    assert resident[2] > 0
+    assert resident[1] == resident[3] == 0
+
+
+def resident_bytes_at(address: int) -> int:
+    """How much of the mapping that this address is in lies in memory for this process."""
+    found = False
+    for line in Path("/proc/self/smaps").read_text().splitlines():
+        if match := re.match(r"([0-9a-f]+)-([0-9a-f]+) ", line):
+            found = int(match[1], 16) <= address < int(match[2], 16)
+        elif found and line.startswith("Rss:"):
+            return int(line.split()[1]) * 1024
+    raise AssertionError("there is no such mapping")
 
 
 @pytest.mark.parametrize("precision", ["exact", "fast"])
