@@ -23,7 +23,7 @@ std::vector<ReadGuard::Range> ranges(const TensorViews& tensors) {
     return result;
 }
 
-constexpr size_t kEmbeddedRows = 64;  // that may be in memory with what lies around them
+constexpr size_t kEmbeddedRows = 16;  // that may be in memory with what lies around them
 
 void reject(const std::string& sentence) { throw std::invalid_argument(sentence); }
 

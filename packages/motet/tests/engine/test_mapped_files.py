@@ -61,17 +61,16 @@ def test_embeddings_that_were_read_are_given_back(tmp_path: Path) -> None:
     checkpoint = open_checkpoint(tmp_path / "model")
     embedding = checkpoint.tensors["model.embed_tokens.weight"].data
     middle = embedding.ctypes.data + embedding.nbytes // 2
-    tokens = random_tokens(config, 128)
+    tokens = random_tokens(config, 64)
     model, whole = native_model(checkpoint), native_model(source)
     sequence, other = model.sequence(), whole.sequence()
     resident = []
-    for part in np.split(tokens, 4):  # what is given back counts 64 tokens
+    for part in np.split(tokens, 8):  # every 16 tokens
         found = model.step([(sequence, part, part.size)])
         assert np.array_equal(found, whole.step([(other, part, part.size)]))
         resident.append(resident_bytes_at(middle))
-    assert resident[0] > 0
-    assert resident[2] > 0
-    assert resident[1] == resident[3] == 0
+    assert all(resident[::2])
+    assert not any(resident[1::2])
 
 
 def resident_bytes_at(address: int) -> int:
