@@ -204,8 +204,8 @@ struct Kernels {
 };
 
 // The best table this machine can execute; a model asks once, when it is made. The environment
-// variable MOTET_ISA forces one ("portable", "avx2", "avxvnni", "avx512", "dotprod"); throws
-// std::invalid_argument if that one cannot run here.
+// variable MOTET_ISA forces one ("portable", "avx2", "avxvnni", "avx512", "avx512vbmi", "dotprod");
+// throws std::invalid_argument if that one cannot run here.
 const Kernels& kernels();
 
 }  // namespace motet

@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from random import Random
 
 import pytest
 from hypothesis import given
@@ -24,14 +25,14 @@ def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     order=st.randoms(use_true_random=False),
 )
 def test_pieces_in_any_order_end_where_they_belong(
-    tmp_path_factory: pytest.TempPathFactory, lengths: list[int], gap: int, order: object
+    tmp_path_factory: pytest.TempPathFactory, lengths: list[int], gap: int, order: Random
 ) -> None:
     content = bytearray(gap)
     pieces = []
     for number, length in enumerate(lengths):
         pieces.append((len(content), bytes([number + 1] * length)))
         content += pieces[-1][1]
-    order.shuffle(pieces)  # type: ignore[attr-defined]
+    order.shuffle(pieces)
     path = tmp_path_factory.mktemp("reserved") / "file"
     file = ReservedFile(path, max(1, len(content)))
     for position, data in pieces:

@@ -48,7 +48,8 @@ class NativeEngine:
 
     `precision`: "fast" rounds activations, attention matrices and head to 8 bits in blocks of 32,
     "fast4" those of queries and outputs to 4 bits, "exact" computes in float32 on the weights of
-    the file.
+    the file. Of a large vocabulary (`_native.SEARCHED_VOCABULARY`) the first two compute only the
+    `_native.REFINED_LOGITS` greatest logits, or some more, in 8 bits, the others in 4.
     `threads` defaults to the processors this process may use. `key_value_limit`: bytes for keys and
     values, those of the prefix cache included, by default half of the memory that is free beside
     the weights. What does not fit into it is no context: `context_length` is then less than the
