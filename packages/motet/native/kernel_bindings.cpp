@@ -73,17 +73,18 @@ Array<float> multiply(const std::string& format, bool even_odd, const Bytes& val
     const Matrix matrix = matrix_of(format, even_odd, values, scales);
     if (x.shape(1) != matrix.inner) throw std::invalid_argument("x does not fit the matrix");
     const size_t tokens = x.shape(0);
-    std::vector<float> panel(panel_floats(matrix.inner));
+    std::vector<float> scratch(scratch_floats(matrix.inner));
     Array<float> out = new_array<float>(tokens, matrix.rows);
     const Output to{out.data(), matrix.rows};
     if (fast) {
         const QuantisedMemory quantised(x, matrix.order);
-        kernels().multiply_fast(matrix, {0, matrix.rows}, quantised.rows, tokens, to, panel.data());
+        kernels().multiply_fast(matrix, {0, matrix.rows}, quantised.rows, tokens, to,
+                                scratch.data());
     } else {
         std::vector<float> arranged(x.size());
         kernels().arrange(x.data(), x.size(), matrix.order, arranged.data());
         kernels().multiply_exact(matrix, {0, matrix.rows}, arranged.data(), tokens, to,
-                                 panel.data());
+                                 scratch.data());
     }
     return out;
 }

@@ -56,7 +56,7 @@ inline void multiply_tile(const Weights& weights, const Matrix& matrix, Tile til
     for (int r = 0; r < Rows; ++r) {
         const float bias = matrix.bias ? matrix.bias[tile.row + r] : 0.0f;
         for (int t = 0; t < Tokens; ++t) {
-            float& out = tile.out[t * to.stride + r * to.row_stride];
+            float& out = tile.out[t * to.stride + r];
             const float value = sum(sums[r][t]) + bias;
             out = to.accumulate ? out + value : value;
         }
@@ -103,7 +103,7 @@ inline void multiply(const Weights& weights, const Matrix& matrix, RowRange rang
         const size_t count = tokens - first < kTokenBlock ? tokens - first : kTokenBlock;
         const auto tile = [&](size_t row) {
             return Tile{row, row, x + first * matrix.inner,
-                        to.data + first * to.stride + (row - range.begin) * to.row_stride};
+                        to.data + first * to.stride + (row - range.begin)};
         };
         size_t row = range.begin;
         for (; row + kExactRows <= range.end; row += kExactRows)

@@ -110,23 +110,19 @@ struct RowRange {
     MOTET_INLINE size_t size() const { return end - begin; }
 };
 
-// Where a matrix product goes: row range.begin + r of token t to data[t * stride + r * row_stride].
+// Where a matrix product goes: row range.begin + r of token t to data[t * stride + r].
 struct Output {
     float* data = nullptr;
     size_t stride = 0;
     bool accumulate = false;  // add to what is there instead of overwriting it
-    size_t row_stride = 1;
 };
-
-// Rows of a matrix that are decoded at once for many tokens.
-constexpr size_t kPanelRows = 32;
 
 constexpr size_t kLine = 64;  // bytes of a cache line
 
-// Room for that many, 8 bits a weight and a float a block, from the next cache line on: what a
-// product needs as `panel`.
-MOTET_INLINE constexpr size_t panel_floats(size_t inner) {
-    return kPanelRows * (inner / 4 + inner / 32) + kLine / sizeof(float);
+// What a product needs as scratch: some decoded rows of the exact one, products and sums of the
+// fast one, from the next cache line on.
+MOTET_INLINE constexpr size_t scratch_floats(size_t inner) {
+    return 4 * inner + 4096 + kLine / sizeof(float);
 }
 
 // Positions in one block of the key-value cache.
@@ -172,13 +168,13 @@ struct AttentionJob {
 struct Kernels {
     const char* name;
 
-    // The exact product; x: [tokens, inner] in the matrix's order; panel: panel_floats(inner) of
-    // scratch. Any format.
+    // The exact product; x: [tokens, inner] in the matrix's order; scratch: scratch_floats(inner).
+    // Any format.
     void (*multiply_exact)(const Matrix&, RowRange, const float* x, size_t tokens, Output,
-                           float* panel);
+                           float* scratch);
     // The fast product: int8, int4 and MXFP4 only.
     void (*multiply_fast)(const Matrix&, RowRange, const QuantisedRows& x, size_t tokens, Output,
-                          float* panel);
+                          float* scratch);
     // Rounds `rows` rows of x [rows, inner] to 8 bits. `corrections` is for multiply_fast of the
     // same instruction set (simd_int8.hpp).
     void (*quantise)(const float* x, size_t rows, Order, QuantisedRows out);
@@ -193,8 +189,9 @@ struct Kernels {
     void (*rms_norm)(const float* x, const float* scale, size_t count, float epsilon, float* out);
     // Rotates one head in place: dimension i pairs with i + half.
     void (*rotate)(float* head, const float* cosines, const float* sines, size_t half);
-    // gate_up: [2 * count], gate and linear interleaved -> out: [count].
-    void (*swiglu)(const float* gate_up, size_t count, float limit, float* out);
+    // gate, linear: `count` values each, `step` floats from one to the next -> out: [count].
+    void (*swiglu)(const float* gate, const float* linear, size_t step, size_t count, float limit,
+                   float* out);
     void (*attention)(const AttentionJob&);
 
     // What the machine can do at best; the first two give the number of multiply-adds done.

@@ -13,8 +13,8 @@ namespace motet::MOTET_ISA {
 
 #if defined(__AVX2__)
 
-// In bytes: beyond the page at whose end the processor would stop to fetch by itself.
-constexpr size_t kFetchedAhead = 6 * 1024;
+// In bytes: beyond the pages at whose ends the processor would stop to fetch by itself.
+constexpr size_t kFetchedAhead = 8 * 1024;
 
 // Asks for what lies so far behind.
 template <size_t bytes>
@@ -48,6 +48,8 @@ struct Apart {
     const uint8_t* scales;
 
     static constexpr size_t kStride = Blocks::kValueBytes;
+
+    const uint8_t* begin() const { return values; }
 
     static bool is_of(const Matrix& matrix) {
         return matrix.value_stride == kStride && matrix.scale_stride == Blocks::kScaleBytes;
@@ -144,6 +146,7 @@ struct Joined {
         __builtin_memcpy(to, from, blocks * kStride);
         return {to};
     }
+    const uint8_t* begin() const { return from; }
 
     struct Part {
         const uint8_t* from;
@@ -228,12 +231,17 @@ class RowProducts {
                          products_ + lane * parts_);
         }
         const size_t pitch = parts_ * sizeof(Floats), whole = blocks_ / kLanes;
+        const uint8_t* next = Layout::at(matrix_, first + kLanes * spread).begin();
 #pragma GCC unroll 2
         for (int t = 0; t < Tokens; ++t) {
             const auto* from = reinterpret_cast<const uint8_t*>(products_ + t * kLanes * parts_);
             sums[t] = Floats{};
-            for (size_t part = 0; part < whole; ++part)
+            for (size_t part = 0; part < whole; ++part) {
+                // With one token this takes no time worth using.
+                if constexpr (Tokens > 1) fetch_lines<kAddingLines * kLine>(next);
+                next += kAddingLines * kLine;
                 add_products(from + part * sizeof(Floats), pitch, kLanes, sums[t]);
+            }
             if (whole < parts_)
                 add_products(from + whole * sizeof(Floats), pitch, blocks_ % kLanes, sums[t]);
         }
@@ -242,6 +250,7 @@ class RowProducts {
   private:
     typedef typename Layout::Part Part;
     static constexpr bool kNibbles = Blocks::kValueBytes == 16;
+    static constexpr size_t kAddingLines = 8;  // of memory that come while a part is added
 
     // Of a part. Two registers are for kAtOnce blocks: where weights are nibbles their first halves
     // and their last ones, else the first blocks and the last ones. `start` is what dot products

@@ -42,13 +42,21 @@ inline Vector load(const void* from) {
 // Tells the compiler that a value is needed now, in a register, and may have changed.
 template <class Vector>
 inline void keep(Vector& value) {
-#if defined(__x86_64__) && !defined(MOTET_EMULATED)  // where vectors fit registers
+#if defined(__AVX512F__) && !defined(MOTET_EMULATED)  // where vectors fit registers
+    asm volatile("" : "+v"(value));
+#elif defined(__x86_64__) && !defined(MOTET_EMULATED)
     asm volatile("" : "+x"(value));
 #elif defined(__aarch64__)
     asm volatile("" : "+w"(value));
 #else
     asm volatile("" : "+m"(value));
 #endif
+}
+
+// The same of an address: what is computed from it is not computed ahead and put aside.
+template <class Value>
+inline void keep_address(Value*& address) {
+    asm volatile("" : "+r"(address));
 }
 
 inline Floats load_floats(const float* from) { return load<Floats>(from); }

@@ -4,11 +4,11 @@
 // A register of weights holds four neighbouring inputs of kLanes rows, so that a sum stays in its
 // row's lane and nothing is ever added across lanes; the activations' four bytes are broadcast to
 // all rows. x86 multiplies unsigned by signed bytes. There weights are given an offset, and what it
-// adds is taken back by the number a sum starts with (QuantisedRows::corrections): values of four
-// bits, which are decoded to integers of at most 12, become 0..24. Without VNNI neighbours are
-// added in 16 bits. Eight such sums of small weights can wrap around, but end where they belong:
-// the true sum is within 16 * 12 * 127. For weights of 8 bits each has to be widened, and instead
-// of an offset the activations take the weights' signs.
+// adds is taken back by the number a sum starts with (QuantisedRows::corrections). Without VNNI
+// neighbours are added in 16 bits. Values of four bits, which are decoded to integers of at most
+// 12, become 0..24: eight such sums can wrap around, but end where they belong, for the true sum is
+// within 16 * 12 * 127. For weights of 8 bits each has to be widened, and instead of an offset the
+// activations take the weights' signs.
 #pragma once
 
 #include "kernels/half.hpp"
@@ -227,22 +227,23 @@ inline Quads dot(Quads sum, Quads weights, Quads x) {
 }
 
 constexpr int kOffset = 12;
+constexpr int kTileOffset = 128;  // in tiles that of bytes, so that one correction serves all
 
 inline int32_t correction(const int8_t* values) {
     int32_t total = 0;
     for (int i = 0; i < 32; ++i) total += values[i];
-    return -total;
+    return -kTileOffset * total;
 }
 
 struct SmallDot {
     static Quads zero() { return Quads{} + int8_t{kOffset}; }
-    static Quads start(int32_t correction) { return everywhere(kOffset * correction); }
+    static Quads start(int32_t correction) { return everywhere(correction); }
     static Quads add(Quads sum, Quads weights, Quads x) { return dot(sum, weights, x); }
     static Quads finish(Quads sum) { return sum; }
 };
 
 struct ByteDot {
-    static Quads start(int32_t correction) { return everywhere(128 * correction); }
+    static Quads start(int32_t correction) { return everywhere(correction); }
     static Quads zero() { return prepared(Quads{}); }
     static Quads prepared(Quads weights) { return weights ^ int8_t{-128}; }
     static Quads add(Quads sum, Quads weights, Quads x) { return dot(sum, weights, x); }
@@ -251,7 +252,7 @@ struct ByteDot {
 
 #elif defined(__AVX2__)
 
-constexpr int kOffset = 12;
+constexpr int kOffset = 12, kTileOffset = kOffset;
 
 // Of the first two of each four activations, and of the last two.
 inline int32_t correction(const int8_t* values) {
@@ -296,7 +297,7 @@ struct ByteDot {
 
 #else
 
-constexpr int kOffset = 0;
+constexpr int kOffset = 0, kTileOffset = 0;
 
 inline int32_t correction(const int8_t*) { return 0; }
 
@@ -328,15 +329,27 @@ struct SmallDot : ByteDot {};
 
 #endif
 
+// Four bytes of each of kLanes rows, as parts of `width` bytes: [kLanes, parts] becomes
+// [parts, kLanes].
+template <size_t width>
+inline Quads transposed(Quads words) {
+    Quads places;
+    for (size_t i = 0; i < sizeof places; ++i)
+        places[i] =
+            static_cast<int8_t>(i / width % kLanes * 4 + i / width / kLanes * width + i % width);
+    return __builtin_shuffle(words, places);
+}
+
 // 16 bytes of two values each: the low nibbles, then the high ones.
 template <class Blocks>
 inline Block decode_nibbles(const uint8_t* from, size_t pitch) {
+    constexpr Bytes kLevels = Blocks::kLevels + static_cast<int8_t>(kTileOffset - kOffset);
     FourQuads packed;
     load_transposed(from, pitch, packed);
     Block block;
     for (int i = 0; i < 4; ++i) {
-        block.quads[i] = low_entries(Blocks::kLevels, packed[i]);
-        block.quads[i + 4] = high_entries(Blocks::kLevels, packed[i]);
+        block.quads[i] = low_entries(kLevels, packed[i]);
+        block.quads[i + 4] = high_entries(kLevels, packed[i]);
     }
     return block;
 }
@@ -363,16 +376,6 @@ inline Floats half_values(Halves halves) {
 #endif
 }
 
-// One of each two in a word.
-inline Floats half_values(Quads words, size_t index) {
-    const Words stored = (Words)words >> (index * 16) & 0xffff;
-#if defined(__AVX512F__) && !defined(MOTET_EMULATED)
-    return half_values((Halves)_mm512_cvtepi32_epi16((__m512i)stored));
-#else
-    return half_values(__builtin_convertvector(stored, Halves));
-#endif
-}
-
 // 2^(byte - 128), an MXFP4 block's scale, halved; subnormal if the byte is 0 or 1.
 inline Floats half_powers(Words stored) {
     const Words bits = stored << 23, smallest = Words{} + 0x00400000;
@@ -388,10 +391,6 @@ struct Mxfp4Blocks : SmallDot {
     }
     typedef LaneBytes Scales;  // of kLanes blocks
     static Floats scales(Scales bytes) { return half_powers(widened_bytes(bytes)); }
-    // Of one byte of each word.
-    static Floats scales(Quads words, size_t index) {
-        return half_powers((Words)words >> (index * 8) & 0xff);
-    }
 };
 
 struct Int4Blocks : SmallDot {
@@ -403,7 +402,6 @@ struct Int4Blocks : SmallDot {
     }
     typedef Halves Scales;
     static Floats scales(Scales halves) { return half_values(halves); }
-    static Floats scales(Quads words, size_t index) { return half_values(words, index); }
 };
 
 struct Int8Blocks : ByteDot {
@@ -422,7 +420,6 @@ struct Int8Blocks : ByteDot {
     }
     typedef Halves Scales;
     static Floats scales(Scales halves) { return half_values(halves); }
-    static Floats scales(Quads words, size_t index) { return half_values(words, index); }
 };
 
 #if defined(__AVX512VBMI__)

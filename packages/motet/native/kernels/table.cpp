@@ -15,7 +15,7 @@ void arrange(const float*, size_t, Order, float*);
 void decode_row(const Matrix&, size_t, float*);
 void rms_norm(const float*, const float*, size_t, float, float*);
 void rotate(float*, const float*, const float*, size_t);
-void swiglu(const float*, size_t, float, float*);
+void swiglu(const float*, const float*, size_t, size_t, float, float*);
 void attention(const AttentionJob&);
 uint64_t peak_float(size_t);
 uint64_t peak_int8(size_t);

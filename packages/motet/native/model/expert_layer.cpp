@@ -88,49 +88,54 @@ void Model::gather(size_t place, Order order) {
 void Model::run_experts(const LayerWeights& weights) {
     const Config& c = *config_;
     const size_t pairs = rows_.size() * c.experts_per_token;
-    const auto pieces = [](size_t rows) { return (rows + kRowsPerItem - 1) / kRowsPerItem; };
-
-    const size_t gate_up_pieces = pieces(2 * c.intermediate_size);
-    threads_.run(groups_.size() * gate_up_pieces, pairs * 2 * c.intermediate_size * c.hidden_size,
-                 [&](size_t item, size_t worker) {
-                     const Group& group = groups_[item / gate_up_pieces];
-                     activate(weights.experts[group.expert], group,
-                              item % gate_up_pieces * kRowsPerItem / 2, worker);
-                 });
-
-    const size_t down_pieces = pieces(c.hidden_size);
-    threads_.run(groups_.size() * down_pieces, pairs * c.intermediate_size * c.hidden_size,
-                 [&](size_t item, size_t worker) {
-                     const Group& group = groups_[item / down_pieces];
-                     const size_t begin = item % down_pieces * kRowsPerItem;
-                     const Inputs x = {
-                         work_.activated.data() + (fast() ? 0 : group.begin * c.intermediate_size),
-                         work_.activated8.rows(c.intermediate_size).from(group.begin)};
-                     multiply_rows(
-                         weights.experts[group.expert].down,
-                         {begin, std::min(begin + kRowsPerItem, c.hidden_size)}, x, group.size(),
-                         {&work_.expert_out[group.begin * c.hidden_size + begin], c.hidden_size},
-                         worker);
-                 });
+    // Cuts `rows` of every group's expert into items, and runs them.
+    const auto run = [&](size_t rows, size_t work, const auto& item) {
+        const size_t at_once = item_rows(groups_.size() * rows);
+        const size_t pieces = (rows + at_once - 1) / at_once;
+        threads_.run(groups_.size() * pieces, work, [&](size_t number, size_t worker) {
+            const size_t begin = number % pieces * at_once;
+            item(groups_[number / pieces], RowRange{begin, std::min(begin + at_once, rows)},
+                 worker);
+        });
+    };
+    run(2 * c.intermediate_size, pairs * 2 * c.intermediate_size * c.hidden_size,
+        [&](const Group& group, RowRange range, size_t worker) {
+            activate(weights.experts[group.expert], group, range, worker);
+        });
+    run(c.hidden_size, pairs * c.intermediate_size * c.hidden_size,
+        [&](const Group& group, RowRange range, size_t worker) {
+            const Inputs x = {
+                work_.activated.data() + (fast() ? 0 : group.begin * c.intermediate_size),
+                work_.activated8.rows(c.intermediate_size).from(group.begin)};
+            multiply_rows(
+                weights.experts[group.expert].down, range, x, group.size(),
+                {&work_.expert_out[group.begin * c.hidden_size + range.begin], c.hidden_size},
+                worker);
+        });
 }
 
-// One item's activations of one group's rows, from number `begin` on.
-void Model::activate(const Expert& expert, const Group& group, size_t begin, size_t worker) {
+// The activations of one group's rows that come of a range of gate and linear rows.
+void Model::activate(const Expert& expert, const Group& group, RowRange range, size_t worker) {
     const Config& c = *config_;
-    const size_t count = std::min(kRowsPerItem / 2, c.intermediate_size - begin);
+    const size_t begin = range.begin / 2, count = range.size() / 2;
     float* gate_up = work_.scratch[worker].data();
     const Inputs x = {work_.gathered.data() + (fast() ? 0 : group.begin * c.hidden_size),
                       work_.gathered8.rows(c.hidden_size).from(group.begin)};
     const size_t parts = expert.gate_up.size();  // 1: gate and linear rows alternate; 2: apart
-    for (size_t part = 0; part < parts; ++part) {
+    // Every second item takes them the other way round and goes on where the last one was.
+    const size_t first_part = begin / count % parts;
+    for (size_t i = 0; i < parts; ++i) {
+        const size_t part = (first_part + i) % parts;
         const size_t rows = 2 * count / parts;
         const size_t first = begin * 2 / parts;
         multiply_rows(expert.gate_up[part], {first, first + rows}, x, group.size(),
-                      {gate_up + part, 2 * count, false, parts}, worker);
+                      {gate_up + part * rows, 2 * count}, worker);
     }
+    const size_t to_linear = parts == 1 ? 1 : count, step = parts == 1 ? 2 : 1;
     for (size_t i = 0; i < group.size(); ++i) {
-        float activated[kRowsPerItem / 2];
-        kernels_.swiglu(gate_up + i * 2 * count, count, c.swiglu_limit, activated);
+        float activated[kMostItemRows / 2];
+        const float* gate = gate_up + i * 2 * count;
+        kernels_.swiglu(gate, gate + to_linear, step, count, c.swiglu_limit, activated);
         if (fast()) {
             QuantisedRows to = work_.activated8.rows(c.intermediate_size).from(group.begin + i);
             to.values += begin;

@@ -125,8 +125,8 @@ void Model::refine(float* logits, size_t rows) {
     for (size_t row = 0; row < rows; ++row) {
         const uint32_t* places = &work_.refined[row * kMostRefined];
         const size_t count = work_.refined_count[row];
-        for (size_t begin = 0; begin < count; begin += kRowsPerItem)
-            pieces.push_back({row, {places + begin, std::min(count - begin, kRowsPerItem)}});
+        for (size_t begin = 0; begin < count; begin += kRefinedAtOnce)
+            pieces.push_back({row, {places + begin, std::min(count - begin, kRefinedAtOnce)}});
     }
     threads_.run(pieces.size(), rows * kRefined * config_->hidden_size,
                  [&](size_t item, size_t worker) {
@@ -151,10 +151,10 @@ void Model::refine_places(float* logits, size_t row, std::span<const uint32_t> p
     matrix.values = gathered + (matrix.values - matrix.scales);
     matrix.scales = gathered;
     matrix.rows = places.size();
-    std::array<float, kRowsPerItem> products;
+    std::array<float, kRefinedAtOnce> products;
     multiply_rows(matrix, {0, places.size()},
                   {nullptr, work_.input8.rows(config_->hidden_size).from(row)}, 1,
-                  {products.data(), kRowsPerItem}, worker);
+                  {products.data(), kRefinedAtOnce}, worker);
     for (size_t i = 0; i < places.size(); ++i) logits[places[i]] = products[i];
 }
 

@@ -45,11 +45,11 @@ Model::Model(Config config, const TensorViews& tensors, Precision precision, siz
     guard_.check();
     const size_t longest =
         std::max({config_->hidden_size, config_->intermediate_size, config_->query_width()});
-    work_.panels.assign(threads_.threads(), std::vector<float>(panel_floats(longest)));
+    work_.product_scratch.assign(threads_.threads(), std::vector<float>(scratch_floats(longest)));
     work_.scratch.resize(threads_.threads());
     if (weights_.searched_head)
         work_.gathered_head.assign(threads_.threads(),
-                                   std::vector<uint8_t>(kRowsPerItem * weights_.head.blocks() *
+                                   std::vector<uint8_t>(kRefinedAtOnce * weights_.head.blocks() *
                                                         weights_.head.value_stride));
 }
 
@@ -125,7 +125,7 @@ void Model::prepare(std::span<const StepItem> items) {
         grow(work_.activated, grouped * c.intermediate_size);
     }
     grow(work_.expert_out, grouped * c.hidden_size);
-    for (auto& scratch : work_.scratch) grow(scratch, rows * kRowsPerItem);
+    for (auto& scratch : work_.scratch) grow(scratch, rows * kMostItemRows);
     groups_.reserve(c.experts);
     if (weights_.searched_head) {
         size_t wanted = 0;
@@ -166,18 +166,27 @@ void Model::normalise(const float* scale, Order order) {
     });
 }
 
-// Several matrices times the same rows, cut into items of kRowsPerItem output rows.
+// How many of the `rows` of a phase make an item: some for every thread, but long ones, since
+// memory is read fastest without interruption.
+size_t Model::item_rows(size_t rows) const {
+    const size_t units = rows / threads_.threads() / 8 / kItemRowsUnit;
+    return std::clamp(units * kItemRowsUnit, kItemRowsUnit, kMostItemRows);
+}
+
+// Several matrices times the same rows, cut into items of output rows.
 void Model::multiply(std::initializer_list<Product> products, const Inputs& x, size_t tokens) {
     struct Piece {
         const Product* product;
         RowRange range;
     };
     std::vector<Piece> pieces;
-    size_t work = 0;
+    size_t work = 0, all_rows = 0;
+    for (const Product& product : products) all_rows += product.matrix->rows;
+    const size_t at_once = item_rows(all_rows);
     for (const Product& product : products) {
         const size_t rows = product.matrix->rows;
-        for (size_t begin = 0; begin < rows; begin += kRowsPerItem)
-            pieces.push_back({&product, {begin, std::min(begin + kRowsPerItem, rows)}});
+        for (size_t begin = 0; begin < rows; begin += at_once)
+            pieces.push_back({&product, {begin, std::min(begin + at_once, rows)}});
         work += rows * product.matrix->inner * tokens;
     }
     threads_.run(pieces.size(), work, [&](size_t item, size_t worker) {
@@ -190,11 +199,11 @@ void Model::multiply(std::initializer_list<Product> products, const Inputs& x, s
 
 void Model::multiply_rows(const Matrix& matrix, RowRange range, const Inputs& x, size_t tokens,
                           Output out, size_t worker) {
-    float* panel = work_.panels[worker].data();
+    float* scratch = work_.product_scratch[worker].data();
     if (fast() && matrix.few_bits())
-        kernels_.multiply_fast(matrix, range, x.quantised, tokens, out, panel);
+        kernels_.multiply_fast(matrix, range, x.quantised, tokens, out, scratch);
     else
-        kernels_.multiply_exact(matrix, range, x.values, tokens, out, panel);
+        kernels_.multiply_exact(matrix, range, x.values, tokens, out, scratch);
 }
 
 }  // namespace motet

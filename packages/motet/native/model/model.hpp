@@ -24,13 +24,15 @@
 
 namespace motet {
 
-// Output rows of a matrix that are one item of work for a thread. In experts, whose gate and linear
-// rows become activations, these are whole blocks of the next product's inputs.
-constexpr size_t kRowsPerItem = 128;
-static_assert(kRowsPerItem % 64 == 0);
+// Output rows of a matrix that are one item of work for a thread, at most, and what their number is
+// a multiple of: in experts, whose gate and linear rows become activations, whole blocks of the
+// next product's inputs.
+constexpr size_t kMostItemRows = 256, kItemRowsUnit = 64;
+static_assert(kMostItemRows % kItemRowsUnit == 0);
 
 // How many logits of a token are computed again where the head is searched: see head.cpp.
 constexpr size_t kRefined = 4096, kMostRefined = kRefined + kRefined / 4;
+constexpr size_t kRefinedAtOnce = 128;
 
 struct StepItem {
     Sequence* sequence;
@@ -107,8 +109,8 @@ class Model {
         // The same rounded to 8 bits, in the fast mode: the current input of a product by row,
         // and of the experts by grouped row.
         QuantisedBuffer input8, gathered8, activated8;
-        std::vector<std::vector<float>> panels;   // by worker: for the longest inner dimension
-        std::vector<std::vector<float>> scratch;  // by worker: see expert_layer.cpp
+        // By worker: of products with the longest inner dimension, and see expert_layer.cpp.
+        std::vector<std::vector<float>> product_scratch, scratch;
         // Where the head is searched: vocabulary places by row, and by worker rows of the head.
         std::vector<uint32_t> refined;      // [wanted rows, kMostRefined]
         std::vector<size_t> refined_count;  // [wanted rows]
@@ -144,6 +146,7 @@ class Model {
 
     bool fast() const { return precision_ != Precision::exact; }
     void normalise(const float* scale, Order order);
+    size_t item_rows(size_t rows) const;
     void multiply(std::initializer_list<Product> products, const Inputs& x, size_t tokens);
     void multiply_rows(const Matrix& matrix, RowRange range, const Inputs& x, size_t tokens,
                        Output out, size_t worker);
@@ -153,7 +156,7 @@ class Model {
     void group_rows(Order order);
     void gather(size_t place, Order order);
     void run_experts(const LayerWeights& weights);
-    void activate(const Expert& expert, const Group& group, size_t begin, size_t worker);
+    void activate(const Expert& expert, const Group& group, RowRange range, size_t worker);
     void combine_experts();
 
     std::shared_ptr<const Config> config_;

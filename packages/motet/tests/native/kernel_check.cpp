@@ -123,16 +123,16 @@ void check_product(const Kernels& kernel, Matrix::Format format, Order order, si
     kernel.quantise(x.data(), tokens, order, quantised);
     kernel.arrange(x.data(), x.size(), order, arranged.data());
 
-    std::vector<float> panel(panel_floats(inner));
+    std::vector<float> scratch(scratch_floats(inner));
     const std::string name = std::to_string(rows) + " x " + std::to_string(inner) + ", " +
                              std::to_string(tokens) + " tokens";
     for (const bool fast : {false, true}) {
         if (fast)
             kernel.multiply_fast(stored.matrix, {0, rows}, quantised, tokens, {out.data(), rows},
-                                 panel.data());
+                                 scratch.data());
         else
             kernel.multiply_exact(stored.matrix, {0, rows}, arranged.data(), tokens,
-                                  {out.data(), rows}, panel.data());
+                                  {out.data(), rows}, scratch.data());
         for (size_t t = 0; t < tokens; ++t)
             for (size_t r = 0; r < rows; ++r) {
                 double wanted = 0, bound = 0;
@@ -150,13 +150,13 @@ void check_product(const Kernels& kernel, Matrix::Format format, Order order, si
     for (const Matrix& matrix : {stored.matrix, stored.joined_matrix()})
         for (size_t t = 0; t < tokens; ++t) {
             kernel.multiply_fast(matrix, {0, rows}, quantised.from(t), 1, {alone.data(), rows},
-                                 panel.data());
+                                 scratch.data());
             require(!std::memcmp(alone.data(), &out[t * rows], rows * sizeof(float)),
                     name + ", alone");
         }
     std::vector<float> together(tokens * rows);
     kernel.multiply_fast(stored.joined_matrix(), {0, rows}, quantised, tokens,
-                         {together.data(), rows}, panel.data());
+                         {together.data(), rows}, scratch.data());
     require(out == together, name + ", joined");
 
     std::vector<float> row(inner);
