@@ -237,7 +237,7 @@ class RowProducts {
             const auto* from = reinterpret_cast<const uint8_t*>(products_ + t * kLanes * parts_);
             sums[t] = Floats{};
             for (size_t part = 0; part < whole; ++part) {
-                // With one token this takes no time worth using.
+                // With a single token this takes too little time to be worth it.
                 if constexpr (Tokens > 1) fetch_lines<kAddingLines * kLine>(next);
                 next += kAddingLines * kLine;
                 add_products(from + part * sizeof(Floats), pitch, kLanes, sums[t]);
