@@ -13,6 +13,7 @@ namespace motet::MOTET_ISA {
 
 constexpr int kVectorsPerBlock = 32 / kLanes;
 constexpr size_t kExactRows = 4;  // at once
+static_assert(kExactRows * 4096 <= scratch_floats(4096));
 #if defined(__AVX512F__) || defined(__aarch64__)
 constexpr size_t kTokenTile = 4;
 #else

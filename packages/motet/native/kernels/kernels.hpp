@@ -119,8 +119,9 @@ struct Output {
 
 constexpr size_t kLine = 64;  // bytes of a cache line
 
-// What a product needs as scratch: some decoded rows of the exact one, products and sums of the
-// fast one, from the next cache line on.
+// What a product needs as scratch: some decoded rows of the exact one (exact_tile.hpp), the sums of
+// some tokens (tile_products.hpp) or the products of some rows (row_products.hpp) of the fast one,
+// from the next cache line on.
 MOTET_INLINE constexpr size_t scratch_floats(size_t inner) {
     return 4 * inner + 4096 + kLine / sizeof(float);
 }

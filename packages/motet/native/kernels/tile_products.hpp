@@ -11,6 +11,7 @@ namespace motet::MOTET_ISA {
 constexpr int kTiles = 2;  // at once
 constexpr int kGroup = 4;  // tokens whose dot products fit registers beside a block of each tile
 constexpr size_t kTokensAtOnce = 128;  // whose sums stay in the first-level cache
+static_assert(kTokensAtOnce * kTiles * kLanes <= scratch_floats(0));
 
 // kLanes neighbouring rows, of which some are wanted. A matrix with fewer rows than that is taken
 // row by row, all lanes reading the same.

@@ -12,6 +12,7 @@ from processes import COMMAND, Terminal, motet
 from motet.checkpoint import ModelConfig, open_checkpoint, published
 from motet.checkpoint.gguf import huggingface_tensors
 from motet.cli import main
+from motet.engine import benchmark
 from motet.harmony import Vocabulary
 
 
@@ -158,3 +159,14 @@ def test_another_seed_and_a_format_by_name(tmp_path: Path, monkeypatch: pytest.M
         synth(monkeypatch, target, "--shape", "120b", "--layers", "1", "--seed", seed)
         blocks.append(open_checkpoint(target).tensors[name].data)
     assert not np.array_equal(*blocks)
+
+
+def test_memory_that_cannot_be_had_to_measure_with(
+    random_model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(benchmark, "_MEMORY_BYTES", 1 << 60)
+    monkeypatch.setattr(sys, "argv", ["motet", "bench", "model", str(random_model)])
+    with pytest.raises(SystemExit) as ended:
+        main.main()
+    assert ended.value.code == 2
+    assert f"{1 << 30} GiB of it must be free: MemoryError" in capsys.readouterr().err

@@ -26,7 +26,7 @@ from motet.engine.errors import EngineError
 from motet.engine.native import Precision
 from motet.engine.processors import available_processors
 
-# Of a quarter, caches of 32 MiB hold enough to make it seem a sixth faster.
+# Many times what caches hold, or the part that they hold would show.
 _MEMORY_BYTES = 1 << 30
 _SECONDS = 1.0  # for each limit of the machine
 _BETWEEN_ROUNDS = 0.1  # seconds for the memory's speed
@@ -142,9 +142,10 @@ def _reading_speed(threads: int, seconds: float) -> float:
     )
     measured = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     if measured.returncode != 0:
-        size = _MEMORY_BYTES >> 30
+        reason = (measured.stderr.splitlines() or [f"exit code {measured.returncode}"])[-1]
         raise EngineError(
-            f"The memory's speed could not be measured: {size} GiB of it must be free for that."
+            f"The memory's speed could not be measured, for which {_MEMORY_BYTES >> 30} GiB of it"
+            f" must be free: {reason}"
         )
     return float(measured.stdout)
 
