@@ -1,7 +1,7 @@
 // The door to Python: numpy buffers in and out, no logic of its own.
 //
 // std::invalid_argument becomes ValueError, std::bad_alloc MemoryError and UnreadableWeightsError
-// an OSError. A step releases the global interpreter lock.
+// an OSError. What takes time releases the global interpreter lock.
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
 #include <nanobind/stl/pair.h>
@@ -214,7 +214,11 @@ NB_MODULE(_native, module) {
                                           self.model->page_bytes(motet::LayerKind::sliding));
                      })
         .def("sequence", [](const BoundModel& self) { return self.model->sequence(); })
-        .def("step", &BoundModel::step, "batch"_a);
+        .def("step", &BoundModel::step, "batch"_a)
+        .def("bring_large_pages", [](BoundModel& self) {
+            const nb::gil_scoped_release unlocked;
+            return self.model->bring_large_pages();
+        });
 
     motet::bind_kernels(module);
 }

@@ -32,8 +32,11 @@ class SparseMemory {
     // The mapping takes no memory then; what is read again is mapped again.
     void give_back() const;
 
+    // Where its whole pages begin; null unless it is a file's.
+    const void* begin() const { return begin_; }
+
   private:
-    void* begin_ = nullptr;  // whole pages; null unless the memory is a file's
+    void* begin_ = nullptr;  // whole pages
     size_t bytes_ = 0;
 };
 

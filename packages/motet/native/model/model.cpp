@@ -23,6 +23,12 @@ std::vector<ReadGuard::Range> ranges(const TensorViews& tensors) {
     return result;
 }
 
+std::vector<const void*> addresses(const TensorViews& tensors) {
+    std::vector<const void*> result;
+    for (const auto& [name, view] : tensors) result.push_back(view.data);
+    return result;
+}
+
 constexpr size_t kEmbeddedRows = 16;  // that may be in memory with what lies around them
 
 void reject(const std::string& sentence) { throw std::invalid_argument(sentence); }
@@ -39,6 +45,7 @@ Model::Model(Config config, const TensorViews& tensors, Precision precision, siz
       embedding_memory_(
           weights_.embedding.block_at(0, 0),
           weights_.embedding.rows * weights_.embedding.blocks() * weights_.embedding.value_stride),
+      large_pages_(addresses(tensors), embedding_memory_.begin()),
       rope_(*config_),
       cache_(std::make_shared<BlockPool>(
           CacheShape{config_->key_value_heads, config_->head_dim, precision != Precision::exact})) {

@@ -15,6 +15,7 @@
 
 #include "kernels/kernels.hpp"
 #include "model/config.hpp"
+#include "model/large_pages.hpp"
 #include "model/memory.hpp"
 #include "model/read_guard.hpp"
 #include "model/rope.hpp"
@@ -69,6 +70,11 @@ class Model {
     // (std::bad_alloc) or weights cannot be read (UnreadableWeightsError, from then on always), the
     // sequences are as before.
     void step(std::span<const StepItem> items, float* logits);
+
+    // Makes steps faster if mapped weights lie in small pages of memory, and takes some
+    // milliseconds for a part of it: call it while nobody waits, until it returns that nothing is
+    // left to do.
+    bool bring_large_pages() { return large_pages_.bring(); }
 
   private:
     // One row of the step: a token, where it stands, and what is known of its position.
@@ -166,6 +172,7 @@ class Model {
     const ReadGuard guard_;
     Weights weights_;
     const SparseMemory embedding_memory_;
+    LargePages large_pages_;
     size_t embedded_ = 0;  // rows so far
     Rope rope_;
     std::shared_ptr<BlockPool> cache_;

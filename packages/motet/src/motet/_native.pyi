@@ -73,6 +73,7 @@ class Model:
     def step(
         self, batch: SequenceOf[tuple[Sequence, NDArray[np.int32], int]]
     ) -> NDArray[np.float32]: ...
+    def bring_large_pages(self) -> bool: ...  # some milliseconds' worth; whether more is left
 
 def multiply(
     format_: str,

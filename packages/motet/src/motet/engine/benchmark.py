@@ -102,7 +102,10 @@ def measure(
     precision: Precision,
     rounds: int,
 ) -> Figure:
-    """Run one phase `rounds` times, after one round that does not count."""
+    """Run one phase `rounds` times, after one round that does not count.
+
+    In between the weights are brought into large pages, as an engine does when it is idle.
+    """
     run = _decoding if phase.tokens == 1 else _prefill
     cost = step_cost(
         config,
@@ -112,6 +115,8 @@ def measure(
         precision=precision,
     )
     run(model, config, phase)
+    while model.bring_large_pages():
+        pass
     seconds, limits = [], []
     before = _reading_speed(machine.threads, _BETWEEN_ROUNDS)
     for _ in range(rounds):

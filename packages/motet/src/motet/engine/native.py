@@ -1,9 +1,9 @@
 """The engine on this machine's processor.
 
 One worker thread runs the model. As long as there are generations it makes steps, each with tokens
-of all of them; requests join and leave between steps (scheduling.py says who and when). The thread
-ends when there is nothing to do and a new request starts another, so an idle engine costs nothing
-and keeps no program alive.
+of all of them; requests join and leave between steps (scheduling.py says who and when). When there is
+nothing to do it sees to the weights' place in memory and ends, and a new request starts another, so
+an idle engine costs nothing and keeps no program alive.
 
 A generation that fails, by its constraint or its logits, takes no other with it. If a whole step
 fails, the live generations end with an EngineError and the engine goes on.
@@ -158,7 +158,7 @@ class NativeEngine:
                 self._scheduler.cancel(generation)
 
     def _new_worker(self, scheduler: Scheduler) -> threading.Thread:
-        worker = threading.Thread(target=self._work, args=(scheduler,), name="motet-engine")
+        worker = threading.Thread(target=self._run, args=(scheduler,), name="motet-engine")
         try:
             worker.start()
         except RuntimeError as error:
@@ -188,6 +188,17 @@ class NativeEngine:
                     f" {self.vocabulary_size} tokens; was it rendered for another model?"
                 )
         return np.array(request.prompt, dtype=np.int32)
+
+    def _run(self, scheduler: Scheduler) -> None:
+        self._work(scheduler)
+        while self._idle() and scheduler.model.bring_large_pages():
+            pass
+
+    def _idle(self) -> bool:
+        """Whether there is time: no other worker, no end of the engine or of the program."""
+        with self._lock:
+            open_and_idle = self._scheduler is not None and self._worker is None
+        return open_and_idle and threading.main_thread().is_alive()
 
     def _work(self, scheduler: Scheduler) -> None:
         try:
