@@ -4,7 +4,8 @@
 
 Both read the same GGUF file (MXFP4 experts, 8-bit attention and head), with the same number of
 threads, in turns: a round starts each program anew, measures everything, and ends it. Figures are
-medians over the rounds; the ratios are what to read. llama.cpp is built from the source that the
+medians over the rounds; the ratios are what to read, beside the memory's speed in the heading: on
+shared machines that differs by the hour. llama.cpp is built from the source that the
 llama-cpp-python package carries, unless `--llama` names a folder with llama-bench and
 llama-batched-bench. Model and build are kept in `--folder` (13 GB for the full shape).
 
@@ -43,7 +44,8 @@ model.step([(model.sequence(), numpy.zeros(1, numpy.int32), 1)])
 """
 
 Figures = dict[str, float]
-"""Tokens a second by test, but `start` in seconds and `memory` in bytes."""
+"""Tokens a second by test, but `start` in seconds, `memory` in bytes, `bandwidth` in
+bytes a second."""
 
 
 @dataclass(frozen=True)
@@ -94,10 +96,11 @@ class Motet:
         for option, values in asdict(tests).items():
             command += [f"--{option}", ",".join(map(str, values))]
         finished = run(command)
-        phases = json.loads(finished.output)["phases"]
+        report = json.loads(finished.output)
+        phases = report["phases"]
         figures = {each["name"]: each["tokens_per_second"] for each in phases}
-        shares = {each["name"]: each["share"] for each in phases}
-        return figures | {"memory": finished.resident_bytes}, shares
+        figures |= {"memory": finished.resident_bytes, "bandwidth": report["machine"]["read_bytes"]}
+        return figures, {each["name"]: each["share"] for each in phases}
 
     def one_token(self, model: Path) -> Finished:
         """Start, one token, end."""
@@ -238,6 +241,7 @@ def main() -> None:
     rows += [(f"prefill_{n}", f"prompt {n}", ours, medians["share"]) for n in options.prompts]
     rows += [(f"batch_{n}", f"batch {n}", ours, medians["share"]) for n in options.batches]
     print(f"gpt-oss-20b's shape, {options.layers} layers, {options.threads} threads,")
+    print(f"memory read at {ours['bandwidth'] / 1e9:.0f} GB/s;")
     print(f"tokens a second, median of {options.rounds} rounds\n")
     print("| test | motet | llama.cpp | ratio | share of the limit |\n|---|--:|--:|--:|--:|")
     ratios: Figures = {}

@@ -63,12 +63,15 @@ double reading_speed(size_t threads, size_t bytes, double seconds) {
     pool.run(count, kAlwaysShared, [&](size_t item, size_t) {
         std::memset(memory.data() + item * share, static_cast<int>(item + 1), share);
     });
-    return best_rate(seconds, [&] {
+    const auto start = Clock::now();
+    double read = 0;
+    do {
         pool.run(count, kAlwaysShared, [&](size_t item, size_t) {
             total += kernel.read_memory(memory.data() + item * share, share);
         });
-        return static_cast<double>(share * count);
-    });
+        read += static_cast<double>(share * count);
+    } while (seconds_since(start) < seconds);
+    return read / seconds_since(start);
 }
 
 }  // namespace motet

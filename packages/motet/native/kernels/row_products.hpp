@@ -14,7 +14,7 @@ namespace motet::MOTET_ISA {
 #if defined(__AVX2__)
 
 // In bytes: beyond the pages at whose ends the processor would stop to fetch by itself.
-constexpr size_t kFetchedAhead = 10 * 1024;
+constexpr size_t kFetchedAhead = 8 * 1024;
 
 // Asks for what lies so far behind.
 template <size_t bytes>

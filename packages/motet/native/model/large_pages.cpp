@@ -1,7 +1,6 @@
 #include "model/large_pages.hpp"
 
 #include <algorithm>
-#include <array>
 #include <cinttypes>
 #include <cstdio>
 #include <fstream>

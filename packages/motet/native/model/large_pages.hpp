@@ -9,11 +9,11 @@
 namespace motet {
 
 // A file lies in the system's cache as it came there: in small pages if it was written in small
-// pieces, as downloads are, or first read by a program that did not ask for large ones. Reading
-// weights through those is slower, by a tenth here and by a third on other processors. So the
-// system is asked to forget such parts of a file, and they come again from the disk, in large pages
-// where the system has them for files. What it does not forget, since another program uses it too,
-// stays as it is. Only what has been read already is looked at.
+// pieces, as downloads are, or first read by a program that did not ask for large ones. Weights are
+// read more slowly through those. So the system is asked to forget such parts of a file, and they
+// come again from the disk, in large pages where the system has them for files. What it does not
+// forget, since another program uses it too, stays as it is. Only what has been read already is
+// looked at.
 //
 // Does nothing where the system is not Linux 6.7 or later.
 class LargePages {

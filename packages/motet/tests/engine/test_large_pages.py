@@ -1,4 +1,4 @@
-"""Weights in small pages of memory come into large ones, and whatever happens, nothing else changes.
+"""Weights in small pages of memory come into large ones, and nothing else changes.
 
 Small pages are made as a download makes them: the file is written in small pieces.
 """
@@ -12,7 +12,6 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 from random_models import random_checkpoint, random_config, random_tokens
 

@@ -29,7 +29,7 @@ from motet.engine.processors import available_processors
 # Many times what caches hold, or the part that they hold would show.
 _MEMORY_BYTES = 1 << 30
 _SECONDS = 1.0  # for each limit of the machine
-_BETWEEN_ROUNDS = 0.1  # seconds for the memory's speed
+_BETWEEN_ROUNDS = 0.3  # seconds for the memory's speed
 _DECODED = 16  # tokens in a round of decoding
 
 
@@ -137,7 +137,7 @@ def measure(
 
 
 def _reading_speed(threads: int, seconds: float) -> float:
-    """Bytes a second, the best while it was measured for so long.
+    """Bytes a second, on average while they were read for so long.
 
     Raises:
         EngineError: if there is no room for what is read.

@@ -1,9 +1,9 @@
 """The engine on this machine's processor.
 
 One worker thread runs the model. As long as there are generations it makes steps, each with tokens
-of all of them; requests join and leave between steps (scheduling.py says who and when). When there is
-nothing to do it sees to the weights' place in memory and ends, and a new request starts another, so
-an idle engine costs nothing and keeps no program alive.
+of all of them; requests join and leave between steps (scheduling.py says who and when). When there
+is nothing to do it brings weights into large pages of memory and ends, and a new request starts
+another, so an idle engine costs nothing and keeps no program alive.
 
 A generation that fails, by its constraint or its logits, takes no other with it. If a whole step
 fails, the live generations end with an EngineError and the engine goes on.
