@@ -3,11 +3,13 @@
     python benchmarks/compare_llama.py --json
 
 Both read the same GGUF file (MXFP4 experts, 8-bit attention and head), with the same number of
-threads, in turns: a round starts each program anew, measures everything, and ends it. Figures are
-medians over the rounds; the ratios are what to read, beside the memory's speed in the heading: on
-shared machines that differs by the hour. llama.cpp is built from the source that the
-llama-cpp-python package carries, unless `--llama` names a folder with llama-bench and
-llama-batched-bench. Model and build are kept in `--folder` (13 GB for the full shape).
+threads. One kind of test comes after the other: answers, then answers at once, and so on. In every
+round of it each program is started anew, measured, and ended, so that what is compared was measured
+within the same minute; the file is brought into the system's cache before. Figures are medians over
+the rounds; the ratios are what to read, beside the memory's speed during them: on shared machines
+that changes within minutes. llama.cpp is built from the source that the llama-cpp-python package
+carries, unless `--llama` names a folder with llama-bench and llama-batched-bench. Model and build
+are kept in `--folder` (13 GB for the full shape).
 
 A long context has to be read before an answer at its end can be measured, which takes llama.cpp an
 hour at full size. So `decode_8k` is measured with `--deep-layers` layers, with and without the
@@ -17,6 +19,7 @@ without. Fewer layers add the same time each: half of them are full, half slidin
 
 import argparse
 import json
+import mmap
 import os
 import statistics
 import subprocess
@@ -24,6 +27,7 @@ import sys
 import tarfile
 import time
 from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -31,7 +35,7 @@ from tempfile import TemporaryFile
 LAYERS = 24  # of gpt-oss-20b
 GENERATED = 16  # tokens of an answer
 DEPTH = 8192
-DEEP_REPEATS = 5  # for Motet, whose few layers are read in a moment: memory may change its speed
+DEEP_REPEATS = 5  # for Motet, whose few layers are read in a moment
 PROMPTS, BATCHES = (512, 2048), (8, 16)
 PROGRAMS = ("llama-bench", "llama-batched-bench", "llama-server")
 ONE_TOKEN = """
@@ -44,8 +48,8 @@ model.step([(model.sequence(), numpy.zeros(1, numpy.int32), 1)])
 """
 
 Figures = dict[str, float]
-"""Tokens a second by test, but `start` in seconds, `memory` in bytes, `bandwidth` in
-bytes a second."""
+"""Tokens a second by test; by "start" seconds, by "memory" bytes, by "added" the seconds that a
+context adds to a token."""
 
 
 @dataclass(frozen=True)
@@ -89,8 +93,10 @@ class Motet:
     def __init__(self, threads: int) -> None:
         self.threads = threads
 
-    def bench(self, model: Path, tests: Tests, precision: str = "fast") -> tuple[Figures, Figures]:
-        """Tokens a second with the memory, and shares of the limit, by the tests' names."""
+    def bench(
+        self, model: Path, tests: Tests, precision: str = "fast"
+    ) -> tuple[Figures, Figures, Figures]:
+        """Tokens a second with the memory; shares of the limit; the memory's bytes a second."""
         command = [sys.executable, "-m", "motet", "bench", "model", str(model), "--json"]
         command += ["--threads", str(self.threads), "--rounds", "1", "--precision", precision]
         for option, values in asdict(tests).items():
@@ -99,8 +105,9 @@ class Motet:
         report = json.loads(finished.output)
         phases = report["phases"]
         figures = {each["name"]: each["tokens_per_second"] for each in phases}
-        figures |= {"memory": finished.resident_bytes, "bandwidth": report["machine"]["read_bytes"]}
-        return figures, {each["name"]: each["share"] for each in phases}
+        figures["memory"] = finished.resident_bytes
+        shares = {each["name"]: each["share"] for each in phases}
+        return figures, shares, dict.fromkeys(shares, report["machine"]["read_bytes"])
 
     def one_token(self, model: Path) -> Finished:
         """Start, one token, end."""
@@ -116,16 +123,20 @@ class Llama:
     def bench(self, model: Path, tests: Tests) -> Figures:
         """Tokens a second with the memory, by the same names."""
         figures: Figures = {}
+        largest = 0
         for depth in tests.depths:
-            prompts = tests.prompts if depth == 0 else ()
-            finished = run([*self._bench(model, prompts, GENERATED, depth), "-o", "json"])
+            finished = run([*self._bench(model, (), GENERATED, depth), "-o", "json"])
+            (each,) = json.loads(finished.output)
+            figures[f"answer at {depth}"] = each["avg_ts"]
+            largest = max(largest, finished.resident_bytes)
+        if tests.prompts:
+            finished = run([*self._bench(model, tests.prompts, 0, 0), "-o", "json"])
             for each in json.loads(finished.output):
-                name = f"answer at {depth}" if each["n_gen"] else f"prompt {each['n_prompt']}"
-                figures[name] = each["avg_ts"]
-            figures["memory"] = max(finished.resident_bytes, figures.get("memory", 0))
+                figures[f"prompt {each['n_prompt']}"] = each["avg_ts"]
+            largest = max(largest, finished.resident_bytes)
         if tests.batches:
             figures |= self._batched(model, tests.batches)
-        return figures
+        return figures | {"memory": largest}
 
     def one_token(self, model: Path) -> Finished:
         """Start, one token, end."""
@@ -183,84 +194,134 @@ def made_model(folder: Path, layers: int) -> Path:
     return model
 
 
-def measured(options: argparse.Namespace) -> dict[str, Figures]:
-    """Medians by program (and Motet's shares of the limit, and its 4-bit mode) and test."""
-    folder: Path = options.folder
-    folder.mkdir(parents=True, exist_ok=True)
-    llama = Llama(options.llama or built_llama(folder), options.threads)
-    motet = Motet(options.threads)
-    model = made_model(folder, options.layers)
-    collected: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+class Comparison:
+    """Figures of both programs (and Motet's 4-bit mode), round after round, by program and test."""
 
-    def add(program: str, figures: Figures) -> None:
-        for name, value in figures.items():
-            collected[program][name].append(value)
+    def __init__(self, options: argparse.Namespace) -> None:
+        folder: Path = options.folder
+        folder.mkdir(parents=True, exist_ok=True)
+        self.llama = Llama(options.llama or built_llama(folder), options.threads)
+        self.motet = Motet(options.threads)
+        self.model = made_model(folder, options.layers)
+        self.collected: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
 
-    whole = Tests(tuple(options.prompts), (0,), tuple(options.batches))
-    for number in range(options.rounds):
-        print(f"Round {number + 1} of {options.rounds}", file=sys.stderr)
-        add("motet", {"start": warm_start(motet, model)})
-        figures, shares = motet.bench(model, whole)
-        add("motet", figures)
-        add("share", shares)
-        for program, figures in zip(
-            ("4-bit", "4-bit share"), motet.bench(model, Tests(depths=(0,)), "fast4"), strict=True
+    def beside_llama(self, tests: Tests) -> None:
+        """One round of these tests."""
+        self._motet(tests, "fast", ("motet", "share", "bandwidth"))
+        bring_into_cache(self.model)
+        self._add("llama.cpp", self.llama.bench(self.model, tests))
+
+    def answers(self) -> None:
+        """One round of a single answer, in Motet's 4-bit mode too."""
+        tests = Tests(depths=(0,))
+        self._motet(tests, "fast4", ("4-bit", "4-bit share", "4-bit bandwidth"))
+        self.beside_llama(tests)
+
+    def deep_answers(self, few_layers: Path) -> None:
+        """One round of what a long context adds to a token."""
+        tests = Tests(depths=(0, DEPTH))
+        bring_into_cache(few_layers)
+        for _ in range(DEEP_REPEATS):
+            self._add("motet", added(self.motet.bench(few_layers, tests)[0]))
+        self._add("llama.cpp", added(self.llama.bench(few_layers, tests)))
+
+    def starts(self) -> None:
+        """One round of opening the model for one token."""
+        for name, program in (("motet", self.motet), ("llama.cpp", self.llama)):
+            bring_into_cache(self.model)
+            self._add(name, {"start": program.one_token(self.model).seconds})
+
+    def medians(self) -> dict[str, Figures]:
+        """The median of every figure, but of resident memory the largest."""
+        return {
+            program: {
+                name: max(values) if name == "memory" else statistics.median(values)
+                for name, values in tests.items()
+            }
+            for program, tests in self.collected.items()
+        }
+
+    def _motet(self, tests: Tests, precision: str, names: tuple[str, str, str]) -> None:
+        bring_into_cache(self.model)
+        for name, figures in zip(
+            names, self.motet.bench(self.model, tests, precision), strict=True
         ):
-            add(program, figures)
-        add("llama.cpp", {"start": warm_start(llama, model)})
-        add("llama.cpp", llama.bench(model, whole))
-        if options.deep_layers:
-            deep, few = made_model(folder, options.deep_layers), Tests(depths=(0, DEPTH))
-            scale = options.layers / options.deep_layers
-            ours = [motet.bench(deep, few)[0] for _ in range(DEEP_REPEATS)]
-            add("motet", at_depth(collected["motet"], ours, scale))
-            add("llama.cpp", at_depth(collected["llama.cpp"], [llama.bench(deep, few)], scale))
-    return {
-        program: {name: statistics.median(values) for name, values in tests.items()}
-        for program, tests in collected.items()
-    }
+            self._add(name, figures)
+
+    def _add(self, program: str, figures: Figures) -> None:
+        for name, value in figures.items():
+            self.collected[program][name].append(value)
 
 
-def warm_start(program: Motet | Llama, model: Path) -> float:
-    """Seconds to the first token where the last start has left the file in the system's cache."""
-    program.one_token(model)
-    return program.one_token(model).seconds
+def bring_into_cache(model: Path) -> None:
+    """Touch every page of the file, which the other program's memory may have driven out."""
+    with model.open("rb") as file, mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) as mapped:
+        mapped.madvise(mmap.MADV_HUGEPAGE)
+        bytes(memoryview(mapped)[:: mmap.PAGESIZE])
 
 
-def at_depth(rounds: dict[str, list[float]], few_layers: list[Figures], scale: float) -> Figures:
-    """Tokens a second at the depth: what it adds in a few layers (a median), scaled to all."""
-    added = statistics.median(
-        1 / figures[f"answer at {DEPTH}"] - 1 / figures["answer at 0"] for figures in few_layers
-    )
-    return {"answer at 8k": 1 / (1 / rounds["answer at 0"][-1] + scale * added)}
+def added(figures: Figures) -> Figures:
+    """The seconds that a long context adds to a token."""
+    return {"added": 1 / figures[f"answer at {DEPTH}"] - 1 / figures["answer at 0"]}
+
+
+def measured(options: argparse.Namespace) -> dict[str, Figures]:
+    """Medians by program and test, with Motet's shares of the limit and the memory's speeds."""
+    comparison = Comparison(options)
+    kinds: dict[str, Callable[[], None]] = {"An answer": comparison.answers}
+    if options.batches:
+        batches = Tests(batches=tuple(options.batches))
+        kinds["Answers at once"] = lambda: comparison.beside_llama(batches)
+    if options.deep_layers:
+        few_layers = made_model(options.folder, options.deep_layers)
+        kinds["An answer in a long context"] = lambda: comparison.deep_answers(few_layers)
+    kinds["Starting"] = comparison.starts
+    if options.prompts:
+        prompts = Tests(prompts=tuple(options.prompts))
+        kinds["Prompts"] = lambda: comparison.beside_llama(prompts)
+    for kind, one_round in kinds.items():
+        for number in range(options.rounds):
+            print(f"{kind}, round {number + 1} of {options.rounds}", file=sys.stderr)
+            one_round()
+    medians = comparison.medians()
+    if options.deep_layers:
+        scale = options.layers / options.deep_layers
+        for figures in (medians["motet"], medians["llama.cpp"]):
+            seconds = 1 / figures["answer at 0"] + scale * figures["added"]
+            figures["answer at 8k"] = 1 / seconds
+    return medians
 
 
 def main() -> None:
     """Print a table, and with --json the ratios as one line."""
     options = _parser().parse_args()
     medians = measured(options)
-    ours, theirs = medians["motet"], medians["llama.cpp"]
-    rows = [("decode", "answer at 0", ours, medians["share"])]
-    rows += [("decode_4bit", "answer at 0", medians["4-bit"], medians["4-bit share"])]
+    ours, theirs, shares = medians["motet"], medians["llama.cpp"], medians["share"]
+    speeds = medians["bandwidth"]
+    few_bits = (medians["4-bit"], medians["4-bit share"], medians["4-bit bandwidth"])
+    rows = [("decode", "answer at 0", ours, shares, speeds)]
+    rows += [("decode_4bit", "answer at 0", *few_bits)]
     if options.deep_layers:
-        rows += [("decode_8k", "answer at 8k", ours, {})]
-    rows += [(f"prefill_{n}", f"prompt {n}", ours, medians["share"]) for n in options.prompts]
-    rows += [(f"batch_{n}", f"batch {n}", ours, medians["share"]) for n in options.batches]
-    print(f"gpt-oss-20b's shape, {options.layers} layers, {options.threads} threads,")
-    print(f"memory read at {ours['bandwidth'] / 1e9:.0f} GB/s;")
+        rows += [("decode_8k", "answer at 8k", ours, {}, {})]
+    rows += [(f"prefill_{n}", f"prompt {n}", ours, shares, speeds) for n in options.prompts]
+    rows += [(f"batch_{n}", f"batch {n}", ours, shares, speeds) for n in options.batches]
+    print(f"gpt-oss-20b's shape, {options.layers} layers, {options.threads} threads;")
     print(f"tokens a second, median of {options.rounds} rounds\n")
-    print("| test | motet | llama.cpp | ratio | share of the limit |\n|---|--:|--:|--:|--:|")
+    print("| test | motet | llama.cpp | ratio | share of the limit | memory, GB/s |")
+    print("|---|--:|--:|--:|--:|--:|")
     ratios: Figures = {}
-    for key, name, figures, shares in rows:
+    for key, name, figures, of_limit, bandwidth in rows:
         ratios[key] = figures[name] / theirs[name]
-        share = f"{shares[name]:.0%}" if name in shares else ""
-        print(f"| {key} | {figures[name]:.2f} | {theirs[name]:.2f} | {ratios[key]:.2f} | {share} |")
+        share = f"{of_limit[name]:.0%}" if of_limit else ""
+        speed = f"{bandwidth[name] / 1e9:.0f}" if bandwidth else ""
+        both = f"{figures[name]:.2f} | {theirs[name]:.2f}"
+        print(f"| {key} | {both} | {ratios[key]:.2f} | {share} | {speed} |")
     ratios["start"] = theirs["start"] / ours["start"]
     ratios["memory"] = ours["memory"] / theirs["memory"]
     seconds = f"{ours['start']:.1f} | {theirs['start']:.1f} | {ratios['start']:.1f}"
     gigabytes = f"{ours['memory'] / 1e9:.1f} | {theirs['memory'] / 1e9:.1f}"
-    print(f"| start to first token, seconds | {seconds} | |")
-    print(f"| resident memory, GB | {gigabytes} | {ratios['memory']:.2f} | |")
+    print(f"| start to first token, seconds | {seconds} | | |")
+    print(f"| resident memory, GB | {gigabytes} | {ratios['memory']:.2f} | | |")
     if options.json:
         print(json.dumps({name: round(ratio, 3) for name, ratio in ratios.items()}))
 
@@ -273,7 +334,7 @@ def _parser() -> argparse.ArgumentParser:
     common_options(parser, LAYERS)
     add("--deep-layers", type=int, default=4, help="for the long context, even; 0: leave it out")
     add("--batches", type=int, nargs="*", default=BATCHES)
-    add("--prompts", type=int, nargs="+", default=PROMPTS)
+    add("--prompts", type=int, nargs="*", default=PROMPTS)
     return parser
 
 
