@@ -4,12 +4,16 @@
 
 Both read the same GGUF file (MXFP4 experts, 8-bit attention and head), with the same number of
 threads. One kind of test comes after the other: answers, then answers at once, and so on. In every
-round of it each program is started anew, measured, and ended, so that what is compared was measured
-within the same minute; the file is brought into the system's cache before. Figures are medians over
-the rounds; the ratios are what to read, beside the memory's speed during them: on shared machines
-that changes within minutes. llama.cpp is built from the source that the llama-cpp-python package
-carries, unless `--llama` names a folder with llama-bench and llama-batched-bench. Model and build
-are kept in `--folder` (13 GB for the full shape).
+round of it each program is started anew, measured, and ended, with the file in the system's cache.
+Figures are medians over the rounds, and the ratios are what to read.
+
+Shared machines have a memory that changes its speed within minutes, by nearly a half where two
+virtual processors are now on one chiplet, now on two. If it did so between the rounds, those with
+the memory fast and those with it slow are shown apart too.
+
+llama.cpp is built from the source that the llama-cpp-python package carries, unless `--llama` names
+a folder with llama-bench and llama-batched-bench. Model and build are kept in `--folder` (13 GB for
+the full shape).
 
 A long context has to be read before an answer at its end can be measured, which takes llama.cpp an
 hour at full size. So `decode_8k` is measured with `--deep-layers` layers, with and without the
@@ -28,7 +32,7 @@ import tarfile
 import time
 from collections import defaultdict
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from tempfile import TemporaryFile
 
@@ -36,6 +40,7 @@ LAYERS = 24  # of gpt-oss-20b
 GENERATED = 16  # tokens of an answer
 DEPTH = 8192
 DEEP_REPEATS = 5  # for Motet, whose few layers are read in a moment
+SPREAD = 1.3  # a memory that is so much faster in some rounds than in others has two speeds
 PROMPTS, BATCHES = (512, 2048), (8, 16)
 PROGRAMS = ("llama-bench", "llama-batched-bench", "llama-server")
 ONE_TOKEN = """
@@ -48,8 +53,6 @@ model.step([(model.sequence(), numpy.zeros(1, numpy.int32), 1)])
 """
 
 Figures = dict[str, float]
-"""Tokens a second by test; by "start" seconds, by "memory" bytes, by "added" the seconds that a
-context adds to a token."""
 
 
 @dataclass(frozen=True)
@@ -87,27 +90,45 @@ class Tests:
     batches: tuple[int, ...] = ()
 
 
+@dataclass(frozen=True)
+class Measured:
+    """Tokens a second by the tests' names, and the largest resident memory of the programs.
+
+    Of Motet also the shares of the machine's limit, and the memory's bytes a second, by the same
+    names.
+    """
+
+    speeds: Figures
+    resident_bytes: int
+    shares: Figures = field(default_factory=dict)
+    read_bytes: Figures = field(default_factory=dict)
+
+    @property
+    def added(self) -> float:
+        """The seconds that the long context adds to a token."""
+        return 1 / self.speeds[f"answer at {DEPTH}"] - 1 / self.speeds["answer at 0"]
+
+
 class Motet:
     """`motet bench model`, and a short program that opens the model for one token."""
 
     def __init__(self, threads: int) -> None:
         self.threads = threads
 
-    def bench(
-        self, model: Path, tests: Tests, precision: str = "fast"
-    ) -> tuple[Figures, Figures, Figures]:
-        """Tokens a second with the memory; shares of the limit; the memory's bytes a second."""
+    def bench(self, model: Path, tests: Tests, precision: str = "fast") -> Measured:
+        """Run the tests once."""
         command = [sys.executable, "-m", "motet", "bench", "model", str(model), "--json"]
         command += ["--threads", str(self.threads), "--rounds", "1", "--precision", precision]
         for option, values in asdict(tests).items():
             command += [f"--{option}", ",".join(map(str, values))]
         finished = run(command)
-        report = json.loads(finished.output)
-        phases = report["phases"]
-        figures = {each["name"]: each["tokens_per_second"] for each in phases}
-        figures["memory"] = finished.resident_bytes
-        shares = {each["name"]: each["share"] for each in phases}
-        return figures, shares, dict.fromkeys(shares, report["machine"]["read_bytes"])
+        phases = {phase["name"]: phase for phase in json.loads(finished.output)["phases"]}
+        return Measured(
+            {name: phase["tokens_per_second"] for name, phase in phases.items()},
+            finished.resident_bytes,
+            {name: phase["share"] for name, phase in phases.items()},
+            {name: phase["read_bytes"] for name, phase in phases.items()},
+        )
 
     def one_token(self, model: Path) -> Finished:
         """Start, one token, end."""
@@ -120,23 +141,22 @@ class Llama:
     def __init__(self, binaries: Path, threads: int) -> None:
         self.binaries, self.threads = binaries, threads
 
-    def bench(self, model: Path, tests: Tests) -> Figures:
-        """Tokens a second with the memory, by the same names."""
-        figures: Figures = {}
+    def bench(self, model: Path, tests: Tests) -> Measured:
+        """Run the tests once, batches in another program, whose memory does not count."""
+        found: Figures = {}
         largest = 0
-        for depth in tests.depths:
-            finished = run([*self._bench(model, (), GENERATED, depth), "-o", "json"])
-            (each,) = json.loads(finished.output)
-            figures[f"answer at {depth}"] = each["avg_ts"]
-            largest = max(largest, finished.resident_bytes)
+        runs = [self._bench(model, (), GENERATED, depth) for depth in tests.depths]
         if tests.prompts:
-            finished = run([*self._bench(model, tests.prompts, 0, 0), "-o", "json"])
+            runs.append(self._bench(model, tests.prompts, 0, 0))
+        for command in runs:
+            finished = run([*command, "-o", "json"])
             for each in json.loads(finished.output):
-                figures[f"prompt {each['n_prompt']}"] = each["avg_ts"]
+                prompt, depth = each["n_prompt"], each["n_depth"]
+                found[f"prompt {prompt}" if prompt else f"answer at {depth}"] = each["avg_ts"]
             largest = max(largest, finished.resident_bytes)
         if tests.batches:
-            figures |= self._batched(model, tests.batches)
-        return figures | {"memory": largest}
+            found |= self._batched(model, tests.batches)
+        return Measured(found, largest)
 
     def one_token(self, model: Path) -> Finished:
         """Start, one token, end."""
@@ -194,8 +214,21 @@ def made_model(folder: Path, layers: int) -> Path:
     return model
 
 
+@dataclass(frozen=True)
+class Round:
+    """One test of one round: tokens a second, Motet's share of the limit, memory's bytes a second.
+
+    A token in a long context has no share, since what bounds it was measured with few layers.
+    """
+
+    motet: float
+    llama: float
+    share: float | None
+    read_bytes: float
+
+
 class Comparison:
-    """Figures of both programs (and Motet's 4-bit mode), round after round, by program and test."""
+    """Runs both programs in turns, and keeps what they gave, by test."""
 
     def __init__(self, options: argparse.Namespace) -> None:
         folder: Path = options.folder
@@ -203,54 +236,71 @@ class Comparison:
         self.llama = Llama(options.llama or built_llama(folder), options.threads)
         self.motet = Motet(options.threads)
         self.model = made_model(folder, options.layers)
-        self.collected: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
-
-    def beside_llama(self, tests: Tests) -> None:
-        """One round of these tests."""
-        self._motet(tests, "fast", ("motet", "share", "bandwidth"))
-        bring_into_cache(self.model)
-        self._add("llama.cpp", self.llama.bench(self.model, tests))
+        self.few_layers = made_model(folder, options.deep_layers) if options.deep_layers else None
+        self.scale = options.layers / options.deep_layers if options.deep_layers else 0
+        self.rounds: dict[str, list[Round]] = defaultdict(list)
+        self.starts: list[tuple[float, float]] = []
+        self.resident_bytes = [0, 0]
 
     def answers(self) -> None:
-        """One round of a single answer, in Motet's 4-bit mode too."""
-        tests = Tests(depths=(0,))
-        self._motet(tests, "fast4", ("4-bit", "4-bit share", "4-bit bandwidth"))
-        self.beside_llama(tests)
+        """One round of a single answer: in 8 bits, in Motet's 4-bit mode, in a long context."""
+        tests, name = Tests(depths=(0,)), "answer at 0"
+        few_bits = self._motet(tests, "fast4")
+        ours = self._motet(tests)
+        theirs = self._llama(tests)
+        self._add("decode", name, ours, theirs)
+        self._add("decode_4bit", name, few_bits, theirs)
+        if self.few_layers is None:
+            return
+        both = Tests(depths=(0, DEPTH))
+        bring_into_cache(self.few_layers)
+        their_added = self.llama.bench(self.few_layers, both).added
+        repeats = [self.motet.bench(self.few_layers, both).added for _ in range(DEEP_REPEATS)]
+        self.rounds["decode_8k"].append(
+            Round(
+                1 / (1 / ours.speeds[name] + self.scale * statistics.median(repeats)),
+                1 / (1 / theirs.speeds[name] + self.scale * their_added),
+                None,
+                ours.read_bytes[name],
+            )
+        )
 
-    def deep_answers(self, few_layers: Path) -> None:
-        """One round of what a long context adds to a token."""
-        tests = Tests(depths=(0, DEPTH))
-        bring_into_cache(few_layers)
-        for _ in range(DEEP_REPEATS):
-            self._add("motet", added(self.motet.bench(few_layers, tests)[0]))
-        self._add("llama.cpp", added(self.llama.bench(few_layers, tests)))
+    def prompts(self, sizes: tuple[int, ...]) -> None:
+        """One round of prompts of these lengths."""
+        ours, theirs = self._motet(Tests(prompts=sizes)), self._llama(Tests(prompts=sizes))
+        for size in sizes:
+            self._add(f"prefill_{size}", f"prompt {size}", ours, theirs)
 
-    def starts(self) -> None:
+    def batches(self, sizes: tuple[int, ...]) -> None:
+        """One round of so many answers at once."""
+        ours, theirs = self._motet(Tests(batches=sizes)), self._llama(Tests(batches=sizes))
+        for size in sizes:
+            self._add(f"batch_{size}", f"batch {size}", ours, theirs)
+
+    def start(self) -> None:
         """One round of opening the model for one token."""
-        for name, program in (("motet", self.motet), ("llama.cpp", self.llama)):
-            bring_into_cache(self.model)
-            self._add(name, {"start": program.one_token(self.model).seconds})
-
-    def medians(self) -> dict[str, Figures]:
-        """The median of every figure, but of resident memory the largest."""
-        return {
-            program: {
-                name: max(values) if name == "memory" else statistics.median(values)
-                for name, values in tests.items()
-            }
-            for program, tests in self.collected.items()
-        }
-
-    def _motet(self, tests: Tests, precision: str, names: tuple[str, str, str]) -> None:
         bring_into_cache(self.model)
-        for name, figures in zip(
-            names, self.motet.bench(self.model, tests, precision), strict=True
-        ):
-            self._add(name, figures)
+        ours = self.motet.one_token(self.model).seconds
+        bring_into_cache(self.model)
+        self.starts.append((ours, self.llama.one_token(self.model).seconds))
 
-    def _add(self, program: str, figures: Figures) -> None:
-        for name, value in figures.items():
-            self.collected[program][name].append(value)
+    def _motet(self, tests: Tests, precision: str = "fast") -> Measured:
+        bring_into_cache(self.model)
+        measured = self.motet.bench(self.model, tests, precision)
+        if precision == "fast":
+            self.resident_bytes[0] = max(measured.resident_bytes, self.resident_bytes[0])
+        return measured
+
+    def _llama(self, tests: Tests) -> Measured:
+        bring_into_cache(self.model)
+        measured = self.llama.bench(self.model, tests)
+        self.resident_bytes[1] = max(measured.resident_bytes, self.resident_bytes[1])
+        return measured
+
+    def _add(self, test: str, name: str, ours: Measured, theirs: Measured) -> None:
+        self.rounds[test].append(
+            Round(ours.speeds[name], theirs.speeds[name], ours.shares[name], ours.read_bytes[name])
+        )
 
 
 def bring_into_cache(model: Path) -> None:
@@ -260,70 +310,79 @@ def bring_into_cache(model: Path) -> None:
         bytes(memoryview(mapped)[:: mmap.PAGESIZE])
 
 
-def added(figures: Figures) -> Figures:
-    """The seconds that a long context adds to a token."""
-    return {"added": 1 / figures[f"answer at {DEPTH}"] - 1 / figures["answer at 0"]}
-
-
-def measured(options: argparse.Namespace) -> dict[str, Figures]:
-    """Medians by program and test, with Motet's shares of the limit and the memory's speeds."""
+def compared(options: argparse.Namespace) -> Comparison:
+    """All rounds of all tests."""
     comparison = Comparison(options)
-    kinds: dict[str, Callable[[], None]] = {"An answer": comparison.answers}
-    if options.batches:
-        batches = Tests(batches=tuple(options.batches))
-        kinds["Answers at once"] = lambda: comparison.beside_llama(batches)
-    if options.deep_layers:
-        few_layers = made_model(options.folder, options.deep_layers)
-        kinds["An answer in a long context"] = lambda: comparison.deep_answers(few_layers)
-    kinds["Starting"] = comparison.starts
-    if options.prompts:
-        prompts = Tests(prompts=tuple(options.prompts))
-        kinds["Prompts"] = lambda: comparison.beside_llama(prompts)
-    for kind, one_round in kinds.items():
+    prompts, batches = tuple(options.prompts), tuple(options.batches)
+    kinds: list[tuple[str, Callable[[], None]]] = [("An answer", comparison.answers)]
+    if batches:
+        kinds.append(("Answers at once", lambda: comparison.batches(batches)))
+    kinds.append(("Starting", comparison.start))
+    if prompts:
+        kinds.append(("Prompts", lambda: comparison.prompts(prompts)))
+    for kind, one_round in kinds:
         for number in range(options.rounds):
             print(f"{kind}, round {number + 1} of {options.rounds}", file=sys.stderr)
             one_round()
-    medians = comparison.medians()
-    if options.deep_layers:
-        scale = options.layers / options.deep_layers
-        for figures in (medians["motet"], medians["llama.cpp"]):
-            seconds = 1 / figures["answer at 0"] + scale * figures["added"]
-            figures["answer at 8k"] = 1 / seconds
-    return medians
+    return comparison
+
+
+def by_memory(tests: dict[str, list[Round]]) -> dict[str, dict[str, list[Round]]]:
+    """The rounds with the memory fast, and those with it slow, if it had two speeds."""
+    speeds = [each.read_bytes for rounds in tests.values() for each in rounds]
+    if max(speeds) < SPREAD * min(speeds):
+        return {}
+    middle = (max(speeds) + min(speeds)) / 2
+    parts: dict[str, dict[str, list[Round]]] = {"fast_memory": {}, "slow_memory": {}}
+    for test, rounds in tests.items():
+        for each in rounds:
+            part = parts["fast_memory" if each.read_bytes > middle else "slow_memory"]
+            part.setdefault(test, []).append(each)
+    return parts
+
+
+def show(tests: dict[str, list[Round]]) -> Figures:
+    """Print a line for each test; the ratios."""
+    print("| test | motet | llama.cpp | ratio | share of the limit | memory, GB/s | rounds |")
+    print("|---|--:|--:|--:|--:|--:|--:|")
+    ratios: Figures = {}
+    for test, rounds in tests.items():
+        motet = statistics.median(each.motet for each in rounds)
+        llama = statistics.median(each.llama for each in rounds)
+        shares = [each.share for each in rounds if each.share is not None]
+        share = f"{statistics.median(shares):.0%}" if shares else ""
+        speed = statistics.median(each.read_bytes for each in rounds) / 1e9
+        ratios[test] = motet / llama
+        both = f"{motet:.2f} | {llama:.2f} | {ratios[test]:.2f}"
+        print(f"| {test} | {both} | {share} | {speed:.0f} | {len(rounds)} |")
+    return ratios
+
+
+def rounded(ratios: Figures) -> Figures:
+    """As many digits as mean something."""
+    return {name: round(ratio, 3) for name, ratio in ratios.items()}
 
 
 def main() -> None:
-    """Print a table, and with --json the ratios as one line."""
+    """Print tables, and with --json the ratios as one line."""
     options = _parser().parse_args()
-    medians = measured(options)
-    ours, theirs, shares = medians["motet"], medians["llama.cpp"], medians["share"]
-    speeds = medians["bandwidth"]
-    few_bits = (medians["4-bit"], medians["4-bit share"], medians["4-bit bandwidth"])
-    rows = [("decode", "answer at 0", ours, shares, speeds)]
-    rows += [("decode_4bit", "answer at 0", *few_bits)]
-    if options.deep_layers:
-        rows += [("decode_8k", "answer at 8k", ours, {}, {})]
-    rows += [(f"prefill_{n}", f"prompt {n}", ours, shares, speeds) for n in options.prompts]
-    rows += [(f"batch_{n}", f"batch {n}", ours, shares, speeds) for n in options.batches]
+    comparison = compared(options)
     print(f"gpt-oss-20b's shape, {options.layers} layers, {options.threads} threads;")
-    print(f"tokens a second, median of {options.rounds} rounds\n")
-    print("| test | motet | llama.cpp | ratio | share of the limit | memory, GB/s |")
-    print("|---|--:|--:|--:|--:|--:|")
-    ratios: Figures = {}
-    for key, name, figures, of_limit, bandwidth in rows:
-        ratios[key] = figures[name] / theirs[name]
-        share = f"{of_limit[name]:.0%}" if of_limit else ""
-        speed = f"{bandwidth[name] / 1e9:.0f}" if bandwidth else ""
-        both = f"{figures[name]:.2f} | {theirs[name]:.2f}"
-        print(f"| {key} | {both} | {ratios[key]:.2f} | {share} | {speed} |")
-    ratios["start"] = theirs["start"] / ours["start"]
-    ratios["memory"] = ours["memory"] / theirs["memory"]
-    seconds = f"{ours['start']:.1f} | {theirs['start']:.1f} | {ratios['start']:.1f}"
-    gigabytes = f"{ours['memory'] / 1e9:.1f} | {theirs['memory'] / 1e9:.1f}"
-    print(f"| start to first token, seconds | {seconds} | | |")
-    print(f"| resident memory, GB | {gigabytes} | {ratios['memory']:.2f} | | |")
+    print("tokens a second, medians over the rounds\n")
+    ratios = show(comparison.rounds)
+    ours, theirs = (statistics.median(each) for each in zip(*comparison.starts, strict=True))
+    ratios["start"] = theirs / ours
+    print(f"| start, seconds | {ours:.1f} | {theirs:.1f} | {ratios['start']:.1f} | | | |")
+    ours, theirs = comparison.resident_bytes
+    ratios["memory"] = ours / theirs
+    both = f"{ours / 1e9:.1f} | {theirs / 1e9:.1f}"
+    print(f"| resident memory, GB | {both} | {ratios['memory']:.2f} | | | |")
+    report: dict[str, float | Figures] = dict(rounded(ratios))
+    for part, tests in by_memory(comparison.rounds).items():
+        print(f"\nRounds with {part.replace('_', ' ')}:\n")
+        report[part] = rounded(show(tests))
     if options.json:
-        print(json.dumps({name: round(ratio, 3) for name, ratio in ratios.items()}))
+        print(json.dumps(report))
 
 
 def _parser() -> argparse.ArgumentParser:

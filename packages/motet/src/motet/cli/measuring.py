@@ -90,6 +90,7 @@ def _as_json(figure: Figure) -> dict[str, Any]:
             "tokens_per_second": figure.tokens_per_second,
             "limit_tokens_per_second": figure.limit,
             "share": figure.share,
+            "read_bytes": figure.read_bytes,
         }
     )
 

@@ -67,6 +67,7 @@ class Figure:
     tokens_per_second: float
     limit: float
     share: float  # of the limit that is reached, round by round
+    read_bytes: float  # of memory in a second, before and after the rounds
 
     @property
     def operations_per_second(self) -> float:
@@ -120,13 +121,13 @@ def measure(
         while model.bring_large_pages():
             pass
         run(model, config, phase)
-    seconds, limits = [], []
+    seconds, limits, speeds = [], [], []
     before = _reading_speed(machine.threads, _BETWEEN_ROUNDS)
     for _ in range(rounds):
         seconds.append(run(model, config, phase))
         after = _reading_speed(machine.threads, _BETWEEN_ROUNDS)
-        nearby = replace(machine, read_bytes=(before + after) / 2)
-        limits.append(nearby.limit(cost, precision))
+        speeds.append((before + after) / 2)
+        limits.append(replace(machine, read_bytes=speeds[-1]).limit(cost, precision))
         before = after
     shares = [limit / spent for limit, spent in zip(limits, seconds, strict=True)]
     tokens = phase.sequences * phase.tokens
@@ -136,6 +137,7 @@ def measure(
         tokens / statistics.median(seconds),
         tokens / statistics.median(limits),
         statistics.median(shares),
+        statistics.median(speeds),
     )
 
 
