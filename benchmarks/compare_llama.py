@@ -17,8 +17,9 @@ the full shape).
 
 A long context has to be read before an answer at its end can be measured, which takes llama.cpp an
 hour at full size. So `decode_8k` is measured with `--deep-layers` layers, with and without the
-context; what the context adds to a token is scaled to all layers and added to the time of a token
-without. Fewer layers add the same time each: half of them are full, half sliding, as in the whole.
+context, each several times (but llama.cpp's with the context once a round); what the context adds
+to a token is scaled to all layers and added to the time of a token without. Fewer layers add the
+same time each: half of them are full, half sliding, as in the whole.
 """
 
 import argparse
@@ -39,7 +40,7 @@ from tempfile import TemporaryFile
 LAYERS = 24  # of gpt-oss-20b
 GENERATED = 16  # tokens of an answer
 DEPTH = 8192
-DEEP_REPEATS = 5  # for Motet, whose few layers are read in a moment
+DEEP_REPEATS = 5  # of few layers, which are read in a moment
 SPREAD = 1.3  # a memory that is so much faster in some rounds than in others has two speeds
 PROMPTS, BATCHES = (512, 2048), (8, 16)
 PROGRAMS = ("llama-bench", "llama-batched-bench", "llama-server")
@@ -102,11 +103,6 @@ class Measured:
     resident_bytes: int
     shares: Figures = field(default_factory=dict)
     read_bytes: Figures = field(default_factory=dict)
-
-    @property
-    def added(self) -> float:
-        """The seconds that the long context adds to a token."""
-        return 1 / self.speeds[f"answer at {DEPTH}"] - 1 / self.speeds["answer at 0"]
 
 
 class Motet:
@@ -252,13 +248,11 @@ class Comparison:
         self._add("decode_4bit", name, few_bits, theirs)
         if self.few_layers is None:
             return
-        both = Tests(depths=(0, DEPTH))
         bring_into_cache(self.few_layers)
-        their_added = self.llama.bench(self.few_layers, both).added
-        repeats = [self.motet.bench(self.few_layers, both).added for _ in range(DEEP_REPEATS)]
+        our_added, their_added = self._added(self.few_layers)
         self.rounds["decode_8k"].append(
             Round(
-                1 / (1 / ours.speeds[name] + self.scale * statistics.median(repeats)),
+                1 / (1 / ours.speeds[name] + self.scale * our_added),
                 1 / (1 / theirs.speeds[name] + self.scale * their_added),
                 None,
                 ours.read_bytes[name],
@@ -283,6 +277,19 @@ class Comparison:
         ours = self.motet.one_token(self.model).seconds
         bring_into_cache(self.model)
         self.starts.append((ours, self.llama.one_token(self.model).seconds))
+
+    def _added(self, model: Path) -> tuple[float, float]:
+        """The seconds that a long context adds to a token of Motet's and of llama.cpp's."""
+        without, within = Tests(depths=(0,)), Tests(depths=(DEPTH,))
+
+        def seconds(measured: Measured, depth: int) -> float:
+            return 1 / measured.speeds[f"answer at {depth}"]
+
+        repeats = range(DEEP_REPEATS)
+        both = [self.motet.bench(model, Tests(depths=(0, DEPTH))) for _ in repeats]
+        ours = statistics.median(seconds(each, DEPTH) - seconds(each, 0) for each in both)
+        base = statistics.median(seconds(self.llama.bench(model, without), 0) for _ in repeats)
+        return ours, seconds(self.llama.bench(model, within), DEPTH) - base
 
     def _motet(self, tests: Tests, precision: str = "fast") -> Measured:
         bring_into_cache(self.model)

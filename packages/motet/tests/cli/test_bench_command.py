@@ -69,6 +69,7 @@ def test_measuring_a_model(random_model: Path) -> None:
     report = json.loads(done.stdout)
     assert [phase["name"] for phase in report["phases"]] == ["prompt 8", "answer at 100", "batch 2"]
     assert all(0 < phase["share"] < 1 for phase in report["phases"])
+    assert all(phase["read_bytes"] > 0 for phase in report["phases"])
     assert report["machine"]["read_bytes"] > 1e8
     assert report["derived_bytes"] > 0
     shown = motet("bench", "model", random_model, *sizes, "--precision", "exact")
