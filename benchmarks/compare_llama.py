@@ -250,13 +250,14 @@ class Comparison:
             return
         bring_into_cache(self.few_layers)
         our_added, their_added = self._added(self.few_layers)
-        self.rounds["decode_8k"].append(
+        self._keep(
+            "decode_8k",
             Round(
                 1 / (1 / ours.speeds[name] + self.scale * our_added),
                 1 / (1 / theirs.speeds[name] + self.scale * their_added),
                 None,
                 ours.read_bytes[name],
-            )
+            ),
         )
 
     def prompts(self, sizes: tuple[int, ...]) -> None:
@@ -305,9 +306,14 @@ class Comparison:
         return measured
 
     def _add(self, test: str, name: str, ours: Measured, theirs: Measured) -> None:
-        self.rounds[test].append(
-            Round(ours.speeds[name], theirs.speeds[name], ours.shares[name], ours.read_bytes[name])
-        )
+        speeds = (ours.speeds[name], theirs.speeds[name])
+        self._keep(test, Round(*speeds, ours.shares[name], ours.read_bytes[name]))
+
+    def _keep(self, test: str, each: Round) -> None:
+        self.rounds[test].append(each)
+        speeds = f"{each.motet:.1f} and {each.llama:.1f}"
+        memory = f"memory at {each.read_bytes / 1e9:.0f} GB/s"
+        print(f"  {test}: {speeds} tokens a second, {memory}", file=sys.stderr)
 
 
 def bring_into_cache(model: Path) -> None:
