@@ -95,6 +95,7 @@ class NativeEngine:
         )
         self._lock = threading.Lock()
         self._worker: threading.Thread | None = None
+        self._latest: threading.Thread | None = None  # may be idle, or over
         self._masks = ThreadPoolExecutor(1, thread_name_prefix="motet-masks")
 
     async def generate(self, request: GenerationRequest) -> AsyncGenerator[GeneratedTokens, None]:
@@ -127,9 +128,9 @@ class NativeEngine:
         """End all generations with an EngineError and free the model."""
         with self._lock:
             scheduler, self._scheduler = self._scheduler, None
-            worker = self._worker
-        if worker:
-            await asyncio.to_thread(worker.join)
+            latest = self._latest
+        if latest:
+            await asyncio.to_thread(latest.join)
         if scheduler:
             scheduler.cache.clear()
         self._masks.shutdown(wait=False)
@@ -158,13 +159,16 @@ class NativeEngine:
                 self._scheduler.cancel(generation)
 
     def _new_worker(self, scheduler: Scheduler) -> threading.Thread:
-        worker = threading.Thread(target=self._run, args=(scheduler,), name="motet-engine")
+        worker = threading.Thread(
+            target=self._run, args=(scheduler, self._latest), name="motet-engine"
+        )
         try:
             worker.start()
         except RuntimeError as error:
             raise EngineError(
                 "the system gives no thread to run the model in; end other programs and try again"
             ) from error
+        self._latest = worker
         return worker
 
     def _checked_prompt(self, request: GenerationRequest) -> NDArray[np.int32]:
@@ -189,8 +193,10 @@ class NativeEngine:
                 )
         return np.array(request.prompt, dtype=np.int32)
 
-    def _run(self, scheduler: Scheduler) -> None:
+    def _run(self, scheduler: Scheduler, former: threading.Thread | None) -> None:
         self._work(scheduler)
+        if former:
+            former.join()
         while self._idle() and scheduler.model.bring_large_pages():
             pass
 
