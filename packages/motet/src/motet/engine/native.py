@@ -95,7 +95,7 @@ class NativeEngine:
         )
         self._lock = threading.Lock()
         self._worker: threading.Thread | None = None
-        self._latest: threading.Thread | None = None  # may be idle, or over
+        self._last_started: threading.Thread | None = None
         self._masks = ThreadPoolExecutor(1, thread_name_prefix="motet-masks")
 
     async def generate(self, request: GenerationRequest) -> AsyncGenerator[GeneratedTokens, None]:
@@ -128,9 +128,9 @@ class NativeEngine:
         """End all generations with an EngineError and free the model."""
         with self._lock:
             scheduler, self._scheduler = self._scheduler, None
-            latest = self._latest
-        if latest:
-            await asyncio.to_thread(latest.join)
+            last_started = self._last_started
+        if last_started:
+            await asyncio.to_thread(last_started.join)
         if scheduler:
             scheduler.cache.clear()
         self._masks.shutdown(wait=False)
@@ -160,7 +160,7 @@ class NativeEngine:
 
     def _new_worker(self, scheduler: Scheduler) -> threading.Thread:
         worker = threading.Thread(
-            target=self._run, args=(scheduler, self._latest), name="motet-engine"
+            target=self._run, args=(scheduler, self._last_started), name="motet-engine"
         )
         try:
             worker.start()
@@ -168,7 +168,7 @@ class NativeEngine:
             raise EngineError(
                 "the system gives no thread to run the model in; end other programs and try again"
             ) from error
-        self._latest = worker
+        self._last_started = worker
         return worker
 
     def _checked_prompt(self, request: GenerationRequest) -> NDArray[np.int32]:
@@ -195,7 +195,7 @@ class NativeEngine:
 
     def _run(self, scheduler: Scheduler, former: threading.Thread | None) -> None:
         self._work(scheduler)
-        if former:
+        if former:  # one at a time, and who waits for this thread has waited for all
             former.join()
         while self._idle() and scheduler.model.bring_large_pages():
             pass
