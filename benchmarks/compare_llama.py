@@ -4,8 +4,9 @@
 
 Both read the same GGUF file (MXFP4 experts, 8-bit attention and head), with the same number of
 threads. One kind of test comes after the other: answers, then answers at once, and so on. In every
-round of it each program is started anew, measured, and ended, with the file in the system's cache.
-Figures are medians over the rounds, and the ratios are what to read.
+round of it each program is started anew, measured three times in a row (llama.cpp's prompts, long
+contexts and answers at once only once: they take it a while) and ended, with the file in the
+system's cache. Figures are medians over the rounds, and the ratios are what to read.
 
 Shared machines have a memory that changes its speed within minutes, by nearly a half where two
 virtual processors are now on one chiplet, now on two. If it did so between the rounds, those with
@@ -39,6 +40,7 @@ from tempfile import TemporaryFile
 
 LAYERS = 24  # of gpt-oss-20b
 GENERATED = 16  # tokens of an answer
+REPEATS = 3  # in every run of a program
 DEPTH = 8192
 DEEP_REPEATS = 5  # of few layers, which are read in a moment
 SPREAD = 1.3  # a memory that is so much faster in some rounds than in others has two speeds
@@ -114,7 +116,8 @@ class Motet:
     def bench(self, model: Path, tests: Tests, precision: str = "fast") -> Measured:
         """Run the tests once."""
         command = [sys.executable, "-m", "motet", "bench", "model", str(model), "--json"]
-        command += ["--threads", str(self.threads), "--rounds", "1", "--precision", precision]
+        command += ["--threads", str(self.threads), "--precision", precision]
+        command += ["--rounds", str(REPEATS)]
         for option, values in asdict(tests).items():
             command += [f"--{option}", ",".join(map(str, values))]
         finished = run(command)
@@ -163,7 +166,9 @@ class Llama:
     ) -> list[str]:
         sizes = ",".join(map(str, prompts)) or "0"
         command = [str(self.binaries / "llama-bench"), "-m", str(model), "-t", str(self.threads)]
-        return [*command, "-p", sizes, "-n", str(generated), "-d", str(depth), "-r", "1"]
+        repeats = 1 if prompts or depth else REPEATS
+        command += ["-p", sizes, "-n", str(generated), "-d", str(depth)]
+        return [*command, "-r", str(repeats)]
 
     def _batched(self, model: Path, batches: tuple[int, ...]) -> Figures:
         command = [str(self.binaries / "llama-batched-bench"), "-m", str(model)]
