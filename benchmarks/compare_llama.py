@@ -237,29 +237,32 @@ class Comparison:
         self.llama = Llama(options.llama or built_llama(folder), options.threads)
         self.motet = Motet(options.threads)
         self.model = made_model(folder, options.layers)
-        self.few_layers = made_model(folder, options.deep_layers) if options.deep_layers else None
-        self.scale = options.layers / options.deep_layers if options.deep_layers else 0
+        self.layers: int = options.layers
         self.rounds: dict[str, list[Round]] = defaultdict(list)
         self.starts: list[tuple[float, float]] = []
         self.resident_bytes = [0, 0]
 
     def answers(self) -> None:
-        """One round of a single answer: in 8 bits, in Motet's 4-bit mode, in a long context."""
+        """One round of a single answer: in 8 bits, and in Motet's 4-bit mode."""
         tests, name = Tests(depths=(0,)), "answer at 0"
         few_bits = self._motet(tests, "fast4")
         ours = self._motet(tests)
         theirs = self._llama(tests)
         self._add("decode", name, ours, theirs)
         self._add("decode_4bit", name, few_bits, theirs)
-        if self.few_layers is None:
-            return
-        bring_into_cache(self.few_layers)
-        our_added, their_added = self._added(self.few_layers)
+
+    def long_context(self, few_layers: Path, layers: int) -> None:
+        """One round of an answer in a long context, which so many layers stand for."""
+        tests, name = Tests(depths=(0,)), "answer at 0"
+        ours, theirs = self._motet(tests), self._llama(tests)
+        bring_into_cache(few_layers)
+        our_added, their_added = self._added(few_layers)
+        scale = self.layers / layers
         self._keep(
             "decode_8k",
             Round(
-                1 / (1 / ours.speeds[name] + self.scale * our_added),
-                1 / (1 / theirs.speeds[name] + self.scale * their_added),
+                1 / (1 / ours.speeds[name] + scale * our_added),
+                1 / (1 / theirs.speeds[name] + scale * their_added),
                 None,
                 ours.read_bytes[name],
             ),
@@ -335,6 +338,11 @@ def compared(options: argparse.Namespace) -> Comparison:
     kinds: list[tuple[str, Callable[[], None]]] = [("An answer", comparison.answers)]
     if batches:
         kinds.append(("Answers at once", lambda: comparison.batches(batches)))
+    if layers := options.deep_layers:
+        few_layers = made_model(options.folder, layers)
+        kinds.append(
+            ("An answer in a long context", lambda: comparison.long_context(few_layers, layers))
+        )
     kinds.append(("Starting", comparison.start))
     if prompts:
         kinds.append(("Prompts", lambda: comparison.prompts(prompts)))
