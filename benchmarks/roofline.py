@@ -73,7 +73,7 @@ def picture(report: dict[str, Any]) -> Iterator[str]:
         x, y = axes.at(across, reached)
         yield line((x, y), axes.at(across, min(peak, across * bandwidth)), 'stroke="#bbb"')
         yield f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4" fill="#0b62a4"/>'
-        side, anchor = (7, "start") if x < WIDTH / 2 else (-7, "end")
+        side, anchor = (7, "start") if x < WIDTH * 2 / 3 else (-7, "end")
         yield text(x + side, y + 4, f"{name}: {reached:.0f} GOPS", anchor)
     base = HEIGHT - MARGIN
     yield line((MARGIN, base), (WIDTH - MARGIN, base), 'stroke="black"')
