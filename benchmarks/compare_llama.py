@@ -40,7 +40,7 @@ from tempfile import TemporaryFile
 
 LAYERS = 24  # of gpt-oss-20b
 GENERATED = 16  # tokens of an answer
-REPEATS = 3  # in every run of a program
+REPEATS = 3  # of a test in one run of a program, if it takes seconds
 DEPTH = 8192
 DEEP_REPEATS = 5  # of few layers, which are read in a moment
 SPREAD = 1.3  # a memory that is so much faster in some rounds than in others has two speeds
@@ -114,7 +114,7 @@ class Motet:
         self.threads = threads
 
     def bench(self, model: Path, tests: Tests, precision: str = "fast") -> Measured:
-        """Run the tests once."""
+        """Run a program for the tests, each REPEATS times, of which the medians count."""
         command = [sys.executable, "-m", "motet", "bench", "model", str(model), "--json"]
         command += ["--threads", str(self.threads), "--precision", precision]
         command += ["--rounds", str(REPEATS)]
@@ -141,7 +141,10 @@ class Llama:
         self.binaries, self.threads = binaries, threads
 
     def bench(self, model: Path, tests: Tests) -> Measured:
-        """Run the tests once, batches in another program, whose memory does not count."""
+        """Run a program for the tests, batches in another, whose memory does not count.
+
+        Answers without a context are averages of REPEATS, all else is measured once.
+        """
         found: Figures = {}
         largest = 0
         runs = [self._bench(model, (), GENERATED, depth) for depth in tests.depths]
