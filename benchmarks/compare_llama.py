@@ -10,7 +10,10 @@ system's cache. Figures are medians over the rounds, and the ratios are what to 
 
 Shared machines have a memory that changes its speed within minutes, by nearly a half where two
 virtual processors are now on one chiplet, now on two. If it did so between the rounds, those with
-the memory fast and those with it slow are shown apart too.
+the memory fast and those with it slow are shown apart too. With `--memory 60` whatever the memory
+bounds (all but prompts and starting) is measured while it gives 60 GB/s: a run of either program,
+whatever it measured, is taken again if the memory was slower right before or after it, and the
+number of such runs is printed.
 
 llama.cpp is built from the source that the llama-cpp-python package carries, unless `--llama` names
 a folder with llama-bench and llama-batched-bench. Model and build are kept in `--folder` (13 GB for
@@ -37,6 +40,8 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from tempfile import TemporaryFile
+
+from steady_memory import SteadyMemory
 
 LAYERS = 24  # of gpt-oss-20b
 GENERATED = 16  # tokens of an answer
@@ -239,6 +244,7 @@ class Comparison:
         folder.mkdir(parents=True, exist_ok=True)
         self.llama = Llama(options.llama or built_llama(folder), options.threads)
         self.motet = Motet(options.threads)
+        self.memory = SteadyMemory(options.memory * 1e9, options.threads)
         self.model = made_model(folder, options.layers)
         self.layers: int = options.layers
         self.rounds: dict[str, list[Round]] = defaultdict(list)
@@ -297,24 +303,32 @@ class Comparison:
         def seconds(measured: Measured, depth: int) -> float:
             return 1 / measured.speeds[f"answer at {depth}"]
 
+        def theirs(tests: Tests) -> Measured:
+            return self.memory.run(lambda: self.llama.bench(model, tests))
+
         repeats = range(DEEP_REPEATS)
-        both = [self.motet.bench(model, Tests(depths=(0, DEPTH))) for _ in repeats]
+        twofold = Tests(depths=(0, DEPTH))
+        both = [self.memory.run(lambda: self.motet.bench(model, twofold)) for _ in repeats]
         ours = statistics.median(seconds(each, DEPTH) - seconds(each, 0) for each in both)
-        base = statistics.median(seconds(self.llama.bench(model, without), 0) for _ in repeats)
-        return ours, seconds(self.llama.bench(model, within), DEPTH) - base
+        base = statistics.median(seconds(theirs(without), 0) for _ in repeats)
+        return ours, seconds(theirs(within), DEPTH) - base
 
     def _motet(self, tests: Tests, precision: str = "fast") -> Measured:
         bring_into_cache(self.model)
-        measured = self.motet.bench(self.model, tests, precision)
+        measured = self._run(tests, lambda: self.motet.bench(self.model, tests, precision))
         if precision == "fast":
             self.resident_bytes[0] = max(measured.resident_bytes, self.resident_bytes[0])
         return measured
 
     def _llama(self, tests: Tests) -> Measured:
         bring_into_cache(self.model)
-        measured = self.llama.bench(self.model, tests)
+        measured = self._run(tests, lambda: self.llama.bench(self.model, tests))
         self.resident_bytes[1] = max(measured.resident_bytes, self.resident_bytes[1])
         return measured
+
+    def _run(self, tests: Tests, bench: Callable[[], Measured]) -> Measured:
+        """A run with the memory as fast as was asked for, unless arithmetic bounds the tests."""
+        return bench() if tests.prompts else self.memory.run(bench)
 
     def _add(self, test: str, name: str, ours: Measured, theirs: Measured) -> None:
         speeds = (ours.speeds[name], theirs.speeds[name])
@@ -406,6 +420,13 @@ def main() -> None:
     ratios["memory"] = ours / theirs
     both = f"{ours / 1e9:.1f} | {theirs / 1e9:.1f}"
     print(f"| resident memory, GB | {both} | {ratios['memory']:.2f} | | | |")
+    memory = comparison.memory
+    if memory.least:
+        print(
+            f"\nAll but prompts and starting with the memory at {memory.least / 1e9:.0f} GB/s or"
+            f" more before and after a run: {memory.taken} runs, and {memory.repeated} more that"
+            " were taken again for the memory."
+        )
     report: dict[str, float | Figures] = dict(rounded(ratios))
     for part, tests in by_memory(comparison.rounds).items():
         print(f"\nRounds with {part.replace('_', ' ')}:\n")
@@ -423,6 +444,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--deep-layers", type=int, default=4, help="for the long context, even; 0: leave it out")
     add("--batches", type=int, nargs="*", default=BATCHES)
     add("--prompts", type=int, nargs="*", default=PROMPTS)
+    add("--memory", type=float, default=0.0, metavar="GB/S", help="measure while it is so fast")
     return parser
 
 

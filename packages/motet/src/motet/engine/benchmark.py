@@ -80,7 +80,7 @@ def measure_machine(threads: int | None = None) -> Machine:
     """What this machine can do at best with so many threads."""
     threads = threads or available_processors()
     arithmetic = _native.arithmetic_speed(threads, _SECONDS)
-    return Machine(threads, *arithmetic, _reading_speed(threads, _SECONDS))
+    return Machine(threads, *arithmetic, reading_speed(threads, _SECONDS))
 
 
 def phases(
@@ -122,10 +122,10 @@ def measure(
             pass
         run(model, config, phase)
     seconds, limits, speeds = [], [], []
-    before = _reading_speed(machine.threads, _BETWEEN_ROUNDS)
+    before = reading_speed(machine.threads, _BETWEEN_ROUNDS)
     for _ in range(rounds):
         seconds.append(run(model, config, phase))
-        after = _reading_speed(machine.threads, _BETWEEN_ROUNDS)
+        after = reading_speed(machine.threads, _BETWEEN_ROUNDS)
         speeds.append((before + after) / 2)
         limits.append(replace(machine, read_bytes=speeds[-1]).limit(cost, precision))
         before = after
@@ -141,8 +141,8 @@ def measure(
     )
 
 
-def _reading_speed(threads: int, seconds: float) -> float:
-    """Bytes a second, on average while they were read for so long.
+def reading_speed(threads: int, seconds: float) -> float:
+    """Bytes of memory a second with so many threads, on average over so long.
 
     Raises:
         EngineError: if there is no room for what is read.

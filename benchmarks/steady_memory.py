@@ -1,0 +1,58 @@
+"""Measuring only while the machine's memory is fast.
+
+A virtual machine's memory changes its speed by nearly a half within seconds, with where its host
+puts the processors. Here a program's run begins when the memory is at a given speed, and is taken
+again if it no longer is at the end. What the run measured is not looked at.
+"""
+
+import sys
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+from motet.engine.benchmark import reading_speed
+
+_SAMPLE = 0.5  # seconds of reading that tell the memory's speed
+_PAUSE = 2.0  # seconds until the next look at a memory that is slow
+_PATIENCE = 3600.0  # seconds for one run, with its waiting and its repetitions
+
+Result = TypeVar("Result")
+
+
+class SteadyMemory:
+    """Takes runs again whose memory was not at `least` bytes a second before and after them.
+
+    With `least` 0 all runs are taken as they are. `repeated` counts those taken again, `taken` the
+    others.
+    """
+
+    def __init__(self, least: float, threads: int) -> None:
+        self.least, self.threads = least, threads
+        self.taken = self.repeated = 0
+
+    def run(self, once: Callable[[], Result]) -> Result:
+        """What `once` gives between two moments of fast memory; stops the program after an hour."""
+        if not self.least:
+            return once()
+        end = time.monotonic() + _PATIENCE
+        while True:
+            self._wait(end)
+            result = once()
+            after = self._speed()
+            if after >= self.least:
+                self.taken += 1
+                return result
+            self.repeated += 1
+            print(f"  again, the memory fell to {after / 1e9:.0f} GB/s", file=sys.stderr)
+
+    def _wait(self, end: float) -> None:
+        while self._speed() < self.least:
+            if time.monotonic() > end:
+                sys.exit(
+                    f"The memory did not stay at {self.least / 1e9:.0f} GB/s for one run within an"
+                    " hour: try when the machine is quieter, or ask for less with --memory."
+                )
+            time.sleep(_PAUSE)
+
+    def _speed(self) -> float:
+        return reading_speed(self.threads, _SAMPLE)
