@@ -10,10 +10,10 @@ system's cache. Figures are medians over the rounds, and the ratios are what to 
 
 Shared machines have a memory that changes its speed within minutes, by nearly a half where two
 virtual processors are now on one chiplet, now on two. If it did so between the rounds, those with
-the memory fast and those with it slow are shown apart too. With `--memory 60` whatever the memory
-bounds (all but prompts and starting) is measured while it gives 60 GB/s: a run of either program,
-whatever it measured, is taken again if the memory was slower right before or after it, and the
-number of such runs is printed.
+the memory fast and those with it slow are shown apart too. With `--memory 55` whatever the memory
+bounds (all but prompts and starting) is measured while it gives 55 GB/s: a run of either program,
+whatever its speed, is taken again if the memory was slower right before or after it, or between
+Motet's tests, and the number of such runs is printed.
 
 llama.cpp is built from the source that the llama-cpp-python package carries, unless `--llama` names
 a folder with llama-bench and llama-batched-bench. Model and build are kept in `--folder` (13 GB for
@@ -285,9 +285,10 @@ class Comparison:
 
     def batches(self, sizes: tuple[int, ...]) -> None:
         """One round of so many answers at once."""
-        ours, theirs = self._motet(Tests(batches=sizes)), self._llama(Tests(batches=sizes))
-        for size in sizes:
-            self._add(f"batch_{size}", f"batch {size}", ours, theirs)
+        ours = [self._motet(Tests(batches=(size,))) for size in sizes]
+        theirs = self._llama(Tests(batches=sizes))
+        for size, each in zip(sizes, ours, strict=True):
+            self._add(f"batch_{size}", f"batch {size}", each, theirs)
 
     def start(self) -> None:
         """One round of opening the model for one token."""
@@ -424,8 +425,7 @@ def main() -> None:
     if memory.least:
         print(
             f"\nAll but prompts and starting with the memory at {memory.least / 1e9:.0f} GB/s or"
-            f" more before and after a run: {memory.taken} runs, and {memory.repeated} more that"
-            " were taken again for the memory."
+            f" more: {memory.taken} runs, and {memory.repeated} others that were taken again."
         )
     report: dict[str, float | Figures] = dict(rounded(ratios))
     for part, tests in by_memory(comparison.rounds).items():
