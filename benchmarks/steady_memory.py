@@ -55,13 +55,17 @@ class SteadyMemory:
             print(f"  again, the memory fell to {slowest / 1e9:.0f} GB/s", file=sys.stderr)
 
     def _wait(self, end: float) -> None:
-        while self._speed() < self.least:
+        speed = self._speed()
+        if speed < self.least:
+            print(f"  waiting for the memory, now at {speed / 1e9:.0f} GB/s", file=sys.stderr)
+        while speed < self.least:
             if time.monotonic() > end:
                 sys.exit(
                     f"The memory did not stay at {self.least / 1e9:.0f} GB/s for one run within an"
                     " hour: try when the machine is quieter, or ask for less with --memory."
                 )
             time.sleep(_PAUSE)
+            speed = self._speed()
 
     def _speed(self) -> float:
         return reading_speed(self.threads, _SAMPLE)
