@@ -12,7 +12,7 @@ Shared machines have a memory that changes its speed within minutes, by nearly a
 virtual processors are now on one chiplet, now on two. If it did so between the rounds, those with
 the memory fast and those with it slow are shown apart too. With `--memory 55` whatever the memory
 bounds (all but prompts and starting) is measured while it gives 55 GB/s: a run of either program,
-whatever its speed, is taken again if the memory was slower right before or after it, or between
+whatever its speed, is taken again if the memory was slower right after it, or in the median around
 Motet's tests, and the number of such runs is printed.
 
 llama.cpp is built from the source that the llama-cpp-python package carries, unless `--llama` names

@@ -2,8 +2,8 @@
 
 A virtual machine's memory changes its speed by nearly a half within seconds, with where its host
 puts the processors. Here a program's run begins when the memory is at a given speed, and is taken
-again if it no longer is at the end, or was not in between, where the program measured it. How fast
-the program was is not looked at.
+again if it no longer is at the end, or was not in between, where the program measured it (in the
+median, as Motet does and llama.cpp does not). How fast the program was is not looked at.
 """
 
 import sys
@@ -25,11 +25,11 @@ class Run(Protocol):
     def read_bytes(self) -> dict[str, float]: ...
 
 
-Measured = TypeVar("Measured", bound=Run)
+Result = TypeVar("Result", bound=Run)
 
 
 class SteadyMemory:
-    """Takes runs again whose memory was not at `least` bytes a second throughout.
+    """Takes runs again in which the memory was seen below `least` bytes a second.
 
     With `least` 0 all runs are taken as they are. `repeated` counts those taken again, `taken` the
     others.
@@ -39,33 +39,35 @@ class SteadyMemory:
         self.least, self.threads = least, threads
         self.taken = self.repeated = 0
 
-    def run(self, once: Callable[[], Measured]) -> Measured:
+    def run(self, once: Callable[[], Result]) -> Result:
         """What `once` gives while the memory is fast; stops the program if it is not in an hour."""
         if not self.least:
             return once()
         end = time.monotonic() + _PATIENCE
         while True:
             self._wait(end)
-            measured = once()
-            slowest = min([self._speed(), *measured.read_bytes.values()])
+            result = once()
+            slowest = min([self._speed(), *result.read_bytes.values()])
             if slowest >= self.least:
                 self.taken += 1
-                return measured
+                return result
             self.repeated += 1
             print(f"  again, the memory fell to {slowest / 1e9:.0f} GB/s", file=sys.stderr)
 
     def _wait(self, end: float) -> None:
-        speed = self._speed()
-        if speed < self.least:
-            print(f"  waiting for the memory, now at {speed / 1e9:.0f} GB/s", file=sys.stderr)
-        while speed < self.least:
-            if time.monotonic() > end:
-                sys.exit(
-                    f"The memory did not stay at {self.least / 1e9:.0f} GB/s for one run within an"
-                    " hour: try when the machine is quieter, or ask for less with --memory."
-                )
-            time.sleep(_PAUSE)
+        announced = False
+        while time.monotonic() < end:
             speed = self._speed()
+            if speed >= self.least:
+                return
+            if not announced:
+                print(f"  waiting for the memory, now at {speed / 1e9:.0f} GB/s", file=sys.stderr)
+                announced = True
+            time.sleep(_PAUSE)
+        sys.exit(
+            f"The memory did not stay at {self.least / 1e9:.0f} GB/s for one run within an hour:"
+            " try when the machine is quieter, or ask for less with --memory."
+        )
 
     def _speed(self) -> float:
         return reading_speed(self.threads, _SAMPLE)
