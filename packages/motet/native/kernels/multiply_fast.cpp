@@ -37,7 +37,7 @@ struct Target {
     }
 };
 
-template <class Blocks>
+template <class Blocks, class Scales>
 void multiply_tiles(const Matrix& matrix, RowRange range, const QuantisedRows& x, size_t tokens,
                     const Target& target, float* scratch) {
     auto* const sums = reinterpret_cast<Floats(*)[kTiles]>(scratch);
@@ -50,7 +50,7 @@ void multiply_tiles(const Matrix& matrix, RowRange range, const QuantisedRows& x
         for (size_t ahead = 0; ahead < kTiles; ++ahead) fetch_scales(first, kTiles + ahead);
         for (size_t token = 0; token < tokens; token += kTokensAtOnce) {
             const size_t left = tokens - token, count = left < kTokensAtOnce ? left : kTokensAtOnce;
-            TileProducts<Blocks>::read({first, second}, x.from(token), count, sums);
+            TileProducts<Blocks, Scales>::read({first, second}, x.from(token), count, sums);
             for (size_t t = 0; t < count; ++t) {
                 target.put(first, token + t, sums[t][0]);
                 if (both) target.put(second, token + t, sums[t][1]);
@@ -99,7 +99,10 @@ void multiply(const Matrix& matrix, RowRange range, const QuantisedRows& x, size
     if (tokens == 1 && multiplied_by_rows<1, Blocks>(matrix, range, x, target, scratch)) return;
     if (tokens == 2 && multiplied_by_rows<2, Blocks>(matrix, range, x, target, scratch)) return;
 #endif
-    multiply_tiles<Blocks>(matrix, range, x, tokens, target, scratch);
+    if (ScalesBetween<Blocks>::are_of(matrix))
+        multiply_tiles<Blocks, ScalesBetween<Blocks>>(matrix, range, x, tokens, target, scratch);
+    else
+        multiply_tiles<Blocks, ScalesApart<Blocks>>(matrix, range, x, tokens, target, scratch);
 }
 
 }  // namespace

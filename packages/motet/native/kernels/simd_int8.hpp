@@ -422,25 +422,4 @@ struct Int8Blocks : ByteDot {
     static Floats scales(Scales halves) { return half_values(halves); }
 };
 
-#if defined(__AVX512VBMI__)
-
-// The scales of blocks with their values behind them, in the first bytes. Registers begin at every
-// fourth block of 16 bytes or every second of 32, and reach the scales of those between.
-template <class Blocks, size_t count>
-inline Quads joined_scales(const Quads (&registers)[count]) {
-    constexpr size_t kStride = Blocks::kScaleBytes + Blocks::kValueBytes;
-    constexpr size_t kBytes = sizeof(Quads) / Blocks::kValueBytes * Blocks::kScaleBytes;
-    Quads places;
-    for (size_t byte = 0; byte < sizeof places; ++byte)
-        places[byte] = byte % kBytes / Blocks::kScaleBytes * kStride + byte % Blocks::kScaleBytes;
-    Quads gathered = {};
-#pragma GCC unroll 8
-    for (size_t i = 0; i < count; ++i)
-        gathered = permuted_into(gathered, ((uint64_t{1} << kBytes) - 1) << i * kBytes,
-                                 registers[i], places);
-    return gathered;
-}
-
-#endif
-
 }  // namespace motet::MOTET_ISA

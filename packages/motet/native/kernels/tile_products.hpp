@@ -4,49 +4,15 @@
 // and meets all tokens there, a few at a time. Meanwhile the tiles that come next are asked for.
 #pragma once
 
-#include "kernels/simd_int8.hpp"
+#include "kernels/row_tiles.hpp"
 
 namespace motet::MOTET_ISA {
 
-constexpr int kTiles = 2;  // at once
 constexpr int kGroup = 4;  // tokens whose dot products fit registers beside a block of each tile
 constexpr size_t kTokensAtOnce = 128;  // whose sums stay in the first-level cache
 static_assert(kTokensAtOnce * kTiles * kLanes <= scratch_floats(0));
 
-// kLanes neighbouring rows, of which some are wanted. A matrix with fewer rows than that is taken
-// row by row, all lanes reading the same.
-struct RowTile {
-    const Matrix& matrix;
-    size_t row;
-    size_t wanted_from;
-    size_t wanted;
-    size_t spread;  // rows from lane to lane: 1, or 0
-
-    // The tile whose first wanted row is `row`; the last tile of a matrix begins early.
-    static RowTile at(const Matrix& matrix, size_t row, size_t end) {
-        if (matrix.rows < kLanes) return {matrix, row, 0, 1, 0};
-        const size_t last = matrix.rows - kLanes;
-        const size_t first = row < last ? row : last;
-        const size_t left = end - row, lanes = kLanes - (row - first);
-        return {matrix, first, row - first, left < lanes ? left : lanes, 1};
-    }
-    const uint8_t* values() const { return matrix.block_at(row, 0); }
-    const uint8_t* scales() const { return matrix.scale_at(row, 0); }
-    // Bytes from lane to lane.
-    size_t value_pitch() const { return spread * matrix.blocks() * matrix.value_stride; }
-    size_t scale_pitch() const { return spread * matrix.blocks() * matrix.scale_stride; }
-};
-
-// Asks for the scales of the tile so many tiles on; those beside their values come with them.
-// (Inlined always: GCC takes a function that only fetches for one that does nothing.)
-MOTET_INLINE void fetch_scales(const RowTile& tile, size_t ahead) {
-    if (tile.matrix.scale_stride > 2) return;
-    const size_t bytes = kLanes * tile.scale_pitch();
-    const uint8_t* from = tile.scales() + ahead * bytes;
-    for (size_t byte = 0; byte < bytes; byte += kLine) __builtin_prefetch(from + byte);
-}
-
-template <class Blocks>
+template <class Blocks, class Scales>
 class TileProducts {
   public:
     // sums: [tokens, kTiles], of at most kTokensAtOnce tokens. A tile may be there twice.
@@ -56,10 +22,7 @@ class TileProducts {
     }
 
   private:
-    typedef typename Blocks::Scales Scales;
-    static constexpr size_t kScaleBytes = Blocks::kScaleBytes;
-    static constexpr size_t kStride = Blocks::kValueBytes + kScaleBytes;
-    static constexpr size_t kScalesAtOnce = 16 / kScaleBytes;  // of a row
+    static constexpr size_t kStride = Blocks::kValueBytes + Blocks::kScaleBytes;
 
     // Tokens % kGroup has to be a constant, and whether they are no more than a group.
     template <int Rest>
@@ -113,28 +76,22 @@ class TileProducts {
     MOTET_INLINE static void for_each_block(const RowTile (&tiles)[kTiles], const Use& use) {
         const Matrix& matrix = tiles[0].matrix;
         const size_t blocks = matrix.blocks(), pitch = tiles[0].value_pitch();
-        const size_t at_once = blocks < kScalesAtOnce ? blocks : kScalesAtOnce;
         const uint8_t* from[kTiles];
         for (int tile = 0; tile < kTiles; ++tile) from[tile] = tiles[tile].values();
         const uint8_t* next = from[0] + kTiles * kLanes * pitch;
-        Scales scales[kTiles][kScalesAtOnce];
-        for (size_t index = 0; index < blocks;) {
-            // The last ones are read again if they do not come out even.
-            const size_t first = index + at_once <= blocks ? index : blocks - at_once;
-            for (int tile = 0; tile < kTiles; ++tile)
-                read_scales(tiles[tile], first, at_once, scales[tile]);
-            for (; index < first + at_once; ++index) {
-                if constexpr (kFetch) fetch(next, 0, kQuads);
-                DecodedBlock block;
+        Scales scales(tiles);
+        for (size_t index = 0; index < blocks; ++index) {
+            if constexpr (kFetch) fetch(next, 0, kQuads);
+            DecodedBlock block;
+            scales.next(index, block.scales);
 #pragma GCC unroll 2
-                for (int tile = 0; tile < kTiles; ++tile) {
-                    block.weights[tile] = Blocks::decode(from[tile], pitch);
-                    block.scales[tile] = Blocks::scales(scales[tile][index - first]);
-                    from[tile] += matrix.value_stride;
-                }
-                use(block, index, next);
-                next += kTiles * kLanes * matrix.value_stride;
+            for (int tile = 0; tile < kTiles; ++tile) {
+                block.weights[tile] = Blocks::decode(from[tile], pitch);
+                from[tile] += matrix.value_stride;
             }
+            scales.bring(index);
+            use(block, index, next);
+            next += kTiles * kLanes * matrix.value_stride;
         }
     }
 
@@ -187,47 +144,6 @@ class TileProducts {
 #pragma GCC unroll 32
         for (size_t line = begin * kLines / kQuads; line < end * kLines / kQuads; ++line)
             __builtin_prefetch(next + line * kLine);
-    }
-
-    // Of `count` blocks, [count, kLanes].
-    MOTET_INLINE static void read_scales(const RowTile& tile, size_t first, size_t count,
-                                         Scales* out) {
-        const size_t stride = tile.matrix.scale_stride, pitch = tile.scale_pitch();
-        const uint8_t* from = tile.scales() + first * stride;
-        FourQuads words;
-        if (stride == kScaleBytes && count == kScalesAtOnce) {
-            load_transposed(from, pitch, words);
-        } else {
-            uint8_t together[kLanes][16] = {};
-            for (size_t lane = 0; lane < kLanes; ++lane)
-                gather_scales(from + lane * pitch, stride, count, together[lane]);
-            load_transposed(together[0], 16, words);
-        }
-        for (const Quads& word : words) {
-            const Quads some = transposed<kScaleBytes>(word);
-            __builtin_memcpy(out, &some, sizeof some);
-            out += 4 / kScaleBytes;
-        }
-    }
-
-    // The scales of `count` neighbouring blocks.
-    MOTET_INLINE static void gather_scales(const uint8_t* from, size_t stride, size_t count,
-                                           uint8_t* to) {
-#if defined(__AVX512VBMI__)
-        if (stride == kStride && count == kScalesAtOnce) {
-            Quads registers[kScalesAtOnce * Blocks::kValueBytes / sizeof(Quads)];
-            for (Quads& next : registers) {
-                next = load<Quads>(from);
-                from += sizeof(Quads) / Blocks::kValueBytes * stride;
-            }
-            const Quads gathered = joined_scales<Blocks>(registers);
-            __builtin_memcpy(to, &gathered, 16);
-            return;
-        }
-#endif
-#pragma GCC unroll 16
-        for (size_t block = 0; block < count; ++block)
-            __builtin_memcpy(to + block * kScaleBytes, from + block * stride, kScaleBytes);
     }
 };
 
