@@ -43,8 +43,8 @@ MOTET_INLINE void fetch_scales(const RowTile& tile, size_t ahead) {
 // Scales where values lie between them, one block after the other.
 //
 // A block also brings the scales of some rows for the blocks to come. If those of all rows were
-// reached for at once, the lines that hold them would come into the first-level cache at once, and
-// that long memory would not be asked for what comes next.
+// reached for at once, the lines that hold them would come into the first-level cache together, and
+// for that time memory would be asked for nothing.
 template <class Blocks>
 class ScalesBetween {
   public:
@@ -58,7 +58,8 @@ class ScalesBetween {
         for (size_t turn = 0; turn < kReached; ++turn) bring(turn);
     }
 
-    // Of block `index`: 0, 1 and so on, each with `bring` behind it.
+    // Of block `index`: 0, 1 and so on. Each time `bring` has to follow; it is apart so that values
+    // can be loaded first.
     MOTET_INLINE void next(size_t index, Floats (&scales)[kTiles]) {
         if (index % kReached == 0) {
             first_ = coming_;
