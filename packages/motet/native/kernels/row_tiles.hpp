@@ -49,7 +49,8 @@ template <class Blocks>
 class ScalesBetween {
   public:
     static bool are_of(const Matrix& matrix) {
-        return matrix.scale_stride == kStride && matrix.blocks() >= kReached;
+        return matrix.scale_stride == kStride && matrix.scales + kScaleBytes == matrix.values &&
+               matrix.blocks() >= kReached;
     }
 
     explicit ScalesBetween(const RowTile (&tiles)[kTiles])
