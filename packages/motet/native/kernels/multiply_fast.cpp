@@ -99,10 +99,10 @@ void multiply(const Matrix& matrix, RowRange range, const QuantisedRows& x, size
     if (tokens == 1 && multiplied_by_rows<1, Blocks>(matrix, range, x, target, scratch)) return;
     if (tokens == 2 && multiplied_by_rows<2, Blocks>(matrix, range, x, target, scratch)) return;
 #endif
-    if (ScalesBetween<Blocks>::are_of(matrix))
-        multiply_tiles<Blocks, ScalesBetween<Blocks>>(matrix, range, x, tokens, target, scratch);
+    if (JoinedScales<Blocks>::is_of(matrix))
+        multiply_tiles<Blocks, JoinedScales<Blocks>>(matrix, range, x, tokens, target, scratch);
     else
-        multiply_tiles<Blocks, ScalesApart<Blocks>>(matrix, range, x, tokens, target, scratch);
+        multiply_tiles<Blocks, OtherScales<Blocks>>(matrix, range, x, tokens, target, scratch);
 }
 
 }  // namespace

@@ -40,20 +40,20 @@ MOTET_INLINE void fetch_scales(const RowTile& tile, size_t ahead) {
     for (size_t byte = 0; byte < bytes; byte += kLine) __builtin_prefetch(from + byte);
 }
 
-// Scales where values lie between them, one block after the other.
+// Scales of blocks whose values lie right behind them, as GGUF has them; one block after the other.
 //
 // A block also brings the scales of some rows for the blocks to come. If those of all rows were
 // reached for at once, the lines that hold them would come into the first-level cache together, and
 // for that time memory would be asked for nothing.
 template <class Blocks>
-class ScalesBetween {
+class JoinedScales {
   public:
-    static bool are_of(const Matrix& matrix) {
+    static bool is_of(const Matrix& matrix) {
         return matrix.scale_stride == kStride && matrix.scales + kScaleBytes == matrix.values &&
                matrix.blocks() >= kReached;
     }
 
-    explicit ScalesBetween(const RowTile (&tiles)[kTiles])
+    explicit JoinedScales(const RowTile (&tiles)[kTiles])
         : blocks_(tiles[0].matrix.blocks()), pitch_(tiles[0].scale_pitch()) {
         for (int tile = 0; tile < kTiles; ++tile) from_[tile] = tiles[tile].scales();
         for (size_t turn = 0; turn < kReached; ++turn) bring(turn);
@@ -139,9 +139,9 @@ class ScalesBetween {
 
 // Scales that lie in any other way, above all as neighbours: some blocks' at once.
 template <class Blocks>
-class ScalesApart {
+class OtherScales {
   public:
-    explicit ScalesApart(const RowTile (&tiles)[kTiles])
+    explicit OtherScales(const RowTile (&tiles)[kTiles])
         : tiles_(tiles),
           blocks_(tiles[0].matrix.blocks()),
           at_once_(blocks_ < kMost ? blocks_ : kMost) {}

@@ -168,7 +168,7 @@ void check_product(const Kernels& kernel, Matrix::Format format, Order order, si
 void check(const Kernels& kernel) {
     std::mt19937 random(1);
     for (const auto& [rows, inner] : {std::pair{1, 32}, {3, 288}, {37, 320}, {37, 544}, {16, 2880}})
-        for (const size_t tokens : {1, 2, 3, 5, 9, 70}) {
+        for (const size_t tokens : {1, 2, 3, 4, 5, 7, 8, 70}) {
             check_product(kernel, Matrix::Format::int8, Order::natural, rows, inner, tokens,
                           random);
             check_product(kernel, Matrix::Format::int4, Order::natural, rows, inner, tokens,
